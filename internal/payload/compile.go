@@ -1,0 +1,234 @@
+package payload
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Rule says where the values of one category stand.
+type Rule struct {
+	Category Category
+	Keys     []string // member names, compared folded; anywhere in a record
+	Paths    []string // anchored at the record, see [ParsePath]
+}
+
+// Spec is what a [Matcher] is compiled from.
+type Spec struct {
+	Rules []Rule
+	// Keep holds one list of paths for each recipient that has one; a Vector
+	// names its list by index. What stands under these paths is exempt from
+	// Judgement.Unknown.
+	Keep [][]string
+	// Unknown asks Scan to note the scalars that no category matches as well.
+	// Without it no Vector can drop them.
+	Unknown bool
+	// Subject and Device are the paths, in order of precedence, at which a
+	// record names whom it is about.
+	Subject, Device []string
+	// Records is the path, anchored at the document, of the array whose
+	// elements are records of their own; "." is the document itself, "" means
+	// that the document is one record.
+	Records string
+}
+
+// Matcher is a compiled Spec. It is immutable and safe for concurrent use.
+type Matcher struct {
+	keys    map[string]entry // by folded key
+	paths   automaton
+	classes []class
+	every   Class // of all categories that have a rule
+	spec    Spec
+	records bool
+	scans   sync.Pool
+}
+
+// class is what a Class number stands for.
+type class struct {
+	categories []Category
+	keep       []keep
+}
+
+// keep says that a path stands in the keep list of that number.
+type keep struct {
+	list  int
+	exact bool
+}
+
+// entry is what a folded key means.
+type entry struct {
+	class Class
+	sym   uint16 // number of the key among those that paths name; 0: none does
+	role  role
+}
+
+// role is what a key means beside its class.
+type role uint8
+
+const (
+	roleLat       role = 1 << iota // a latitude
+	roleLon                        // a longitude
+	rolePairName                   // names the category of the value beside it
+	rolePairValue                  // is the value beside a name
+)
+
+// In a list of name/value pairs the category is named by a value.
+var pairRoles = map[string]role{
+	"name": rolePairName, "key": rolePairName, "k": rolePairName,
+	"value": rolePairValue, "val": rolePairValue, "v": rolePairValue,
+}
+
+// coordinateRole recognises the halves of a position by how the folded key
+// ends: lat, gpsLatitude, location_lng.
+func coordinateRole(key string) role {
+	for _, s := range []string{"lat", "latitude", "纬度"} {
+		if strings.HasSuffix(key, s) {
+			return roleLat
+		}
+	}
+	for _, s := range []string{"lon", "lng", "long", "longitude", "经度"} {
+		if strings.HasSuffix(key, s) {
+			return roleLon
+		}
+	}
+	return 0
+}
+
+// Compile compiles a Spec.
+func Compile(s Spec) (*Matcher, error) {
+	m := &Matcher{keys: map[string]entry{}, spec: s, records: s.Records != ""}
+	in := interner{}
+	in.class(nil, nil) // class 0 is the empty one
+
+	byKey := map[string][]Category{}
+	var pats []pattern
+	for _, r := range s.Rules {
+		if r.Category >= MaxCategories {
+			return nil, fmt.Errorf("more than %d categories", MaxCategories)
+		}
+		for _, k := range r.Keys {
+			f := Fold(k)
+			if f == "" {
+				return nil, fmt.Errorf("key %q: nothing is left of it when '_', '-', '.', space and leading '$', '@', '#' are taken away", k)
+			}
+			byKey[f] = append(byKey[f], r.Category)
+		}
+		for _, t := range r.Paths {
+			p, err := ParsePath(t)
+			if err != nil {
+				return nil, err
+			}
+			pats = append(pats, pattern{Path: p, kind: patCategory, n: int(r.Category)})
+		}
+	}
+	for list, paths := range s.Keep {
+		for _, t := range paths {
+			p, err := ParsePath(t)
+			if err != nil {
+				return nil, err
+			}
+			pats = append(pats, pattern{Path: p, kind: patKeep, n: list})
+		}
+	}
+	for kind, paths := range map[patternKind][]string{patSubject: s.Subject, patDevice: s.Device} {
+		if len(paths) > 1<<8-1 {
+			return nil, fmt.Errorf("%d paths name the subject: no more than %d are supported", len(paths), 1<<8-1)
+		}
+		for n, t := range paths {
+			p, err := ParsePath(t)
+			if err != nil {
+				return nil, err
+			}
+			pats = append(pats, pattern{Path: p, kind: kind, n: n})
+		}
+	}
+	if m.records && s.Records != "." {
+		p, err := ParsePath(s.Records)
+		if err != nil {
+			return nil, err
+		}
+		pats = append(pats, pattern{Path: p, kind: patRecords})
+	}
+
+	for _, k := range slices.Sorted(maps.Keys(byKey)) {
+		m.keys[k] = entry{class: in.class(byKey[k], nil)}
+	}
+	var all []Category
+	for _, r := range s.Rules {
+		all = append(all, r.Category)
+	}
+	m.every = in.class(all, nil)
+	syms := map[string]uint16{}
+	for _, p := range pats {
+		for _, st := range p.steps {
+			if !st.any && syms[st.key] == 0 {
+				if len(syms) >= 1<<16-2 {
+					return nil, errTooManyPaths
+				}
+				syms[st.key] = uint16(len(syms) + 1)
+			}
+		}
+	}
+	for k, n := range syms {
+		e := m.keys[k]
+		e.sym = n
+		m.keys[k] = e
+	}
+	for k, r := range pairRoles {
+		e := m.keys[k]
+		e.role |= r
+		m.keys[k] = e
+	}
+	for _, k := range []string{"lat", "latitude", "lon", "lng", "long", "longitude"} {
+		// Known in any case: a position may be governed by its object's path.
+		m.keys[k] = m.keys[k]
+	}
+	for k, e := range m.keys {
+		e.role |= coordinateRole(k)
+		m.keys[k] = e
+	}
+	if err := m.paths.build(pats, syms, &in); err != nil {
+		return nil, err
+	}
+	if len(in.all) > 1<<16-1 {
+		return nil, fmt.Errorf("the categories of this policy overlap in %d ways: no more than %d are supported", len(in.all), 1<<16-1)
+	}
+	m.classes = in.all
+	m.scans.New = func() any { return newScan(m) }
+	return m, nil
+}
+
+// Categories returns the categories of a class, in ascending order. It must
+// not be changed.
+func (m *Matcher) Categories(c Class) []Category { return m.classes[c].categories }
+
+// lookup finds a key by its text, without quotes and escapes.
+func (m *Matcher) lookup(key []byte) entry {
+	var buf [64]byte
+	return m.keys[string(appendFold(buf[:0], key))]
+}
+
+// interner numbers the sets of categories and keep marks that occur.
+type interner struct {
+	all []class
+	num map[string]Class
+}
+
+func (in *interner) class(cats []Category, keeps []keep) Class {
+	cats = slices.Clone(cats)
+	slices.Sort(cats)
+	cats = slices.Compact(cats)
+	key := fmt.Sprint(cats, keeps)
+	if c, ok := in.num[key]; ok {
+		return c
+	}
+	if in.num == nil {
+		in.num = map[string]Class{}
+	}
+	c := Class(len(in.all))
+	in.num[key] = c
+	in.all = append(in.all, class{cats, keeps})
+	return c
+}

@@ -1,0 +1,80 @@
+package payload
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// Fold returns the form in which keys are compared: Unicode simple case
+// folding, then without '_', '-', '.' and space, and without any run of leading
+// '$', '@' and '#'. "device_IMEI", "Device-Imei" and "$deviceImei" all fold to
+// "deviceimei". What folds to nothing matches nothing.
+func Fold(key string) string { return string(appendFold(nil, []byte(key))) }
+
+// What foldASCII says of a byte that is not simply kept.
+const (
+	foldSkip  = 0    // a separator
+	foldSigil = 1    // skipped where nothing stands before it
+	foldRune  = 0xff // the first byte of a longer rune
+)
+
+var foldASCII = func() (t [256]byte) {
+	for b := range t {
+		switch {
+		case b >= utf8.RuneSelf:
+			t[b] = foldRune
+		case b >= 'A' && b <= 'Z':
+			t[b] = byte(b) + 'a' - 'A'
+		case b == 0 || b == 1:
+			// NUL and SOH cannot be told from the two marks; as 0x02 they
+			// still match nothing that a policy can name.
+			t[b] = 2
+		default:
+			t[b] = byte(b)
+		}
+	}
+	for _, b := range "_-. " {
+		t[b] = foldSkip
+	}
+	for _, b := range "$@#" {
+		t[b] = foldSigil
+	}
+	return t
+}()
+
+// appendFold appends the folded form of key to dst, which must be empty.
+func appendFold(dst, key []byte) []byte {
+	for i := 0; i < len(key); {
+		switch c := foldASCII[key[i]]; c {
+		case foldSkip:
+			i++
+		case foldSigil:
+			if len(dst) > 0 {
+				dst = append(dst, key[i])
+			}
+			i++
+		case foldRune:
+			r, n := utf8.DecodeRune(key[i:])
+			dst = utf8.AppendRune(dst, foldedRune(r))
+			i += n
+		default:
+			dst = append(dst, c)
+			i++
+		}
+	}
+	return dst
+}
+
+// foldedRune returns the one rune that stands for all the runes that r is equal
+// to under simple case folding: the least of them, in lower case where that is
+// an ASCII letter. So the Kelvin sign folds to 'k' and the long s to 's'.
+func foldedRune(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	if 'A' <= least && least <= 'Z' {
+		least += 'a' - 'A'
+	}
+	return least
+}

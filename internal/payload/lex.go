@@ -1,0 +1,181 @@
+package payload
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// SyntaxError says where a text is not JSON. It quotes nothing of it.
+type SyntaxError struct {
+	Offset int // bytes from the start
+	Msg    string
+}
+
+func (e *SyntaxError) Error() string { return fmt.Sprintf("offset %d: %s", e.Offset, e.Msg) }
+
+// LimitError says where a document exceeds a limit.
+type LimitError struct {
+	What   string // "length", "depth", "key" or "members"
+	Limit  int
+	Offset int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("offset %d: more than the %s limit of %d", e.Offset, e.What, e.Limit)
+}
+
+func skipSpace(src []byte, i int) int {
+	for i < len(src) {
+		switch src[i] {
+		case ' ', '\t', '\n', '\r':
+			i++
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// stops marks, with its high bit, the first byte of x that is not plain text of
+// a string: a quote, a backslash or a control character. The subtraction
+// borrows into the high bit of a byte that is zero (or below the bound); above a
+// true mark, and only there, false ones can stand.
+func stops(x uint64) uint64 {
+	quote := x ^ '"'*ones
+	back := x ^ '\\'*ones
+	return ((quote-ones)&^quote | (back-ones)&^back | (x-' '*ones)&^x) & highs
+}
+
+// stringEnd returns the offset of the first byte from i on that stops a string.
+func stringEnd(src []byte, i int) int {
+	for ; i+8 <= len(src); i += 8 {
+		if stop := stops(binary.LittleEndian.Uint64(src[i : i+8])); stop != 0 {
+			return i + bits.TrailingZeros64(stop)>>3
+		}
+	}
+	for ; i < len(src); i++ {
+		if c := src[i]; c == '"' || c == '\\' || c < ' ' {
+			return i
+		}
+	}
+	return i
+}
+
+// stringEndSlow goes on from end, where stringEnd stopped for something other
+// than a quote, and returns the offset after the closing quote.
+func stringEndSlow(src []byte, end int) (int, error) {
+	for {
+		var next int
+		switch {
+		case end >= len(src):
+			return 0, &SyntaxError{len(src), "unexpected end in a string"}
+		case src[end] == '"':
+			return end + 1, nil
+		case src[end] != '\\':
+			return 0, &SyntaxError{end, "control character in a string"}
+		}
+		if end+1 >= len(src) {
+			return 0, &SyntaxError{len(src), "unexpected end in a string"}
+		}
+		switch src[end+1] {
+		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			next = end + 2
+		case 'u':
+			if _, ok := hex4(src, end+2); !ok {
+				return 0, &SyntaxError{end, "invalid escape in a string"}
+			}
+			next = end + 6
+		default:
+			return 0, &SyntaxError{end, "invalid escape in a string"}
+		}
+		end = stringEnd(src, next)
+	}
+}
+
+func hex4(src []byte, i int) (rune, bool) {
+	if i+4 > len(src) {
+		return 0, false
+	}
+	var r rune
+	for _, c := range src[i : i+4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// numberEnd returns the offset after the number at i.
+func numberEnd(src []byte, i int) (int, error) {
+	if src[i] == '-' {
+		i++
+	}
+	digits := func() bool {
+		start := i
+		for i < len(src) && src[i]-'0' <= 9 {
+			i++
+		}
+		return i > start
+	}
+	if i < len(src) && src[i] == '0' {
+		i++
+	} else if !digits() {
+		return 0, &SyntaxError{i, "invalid number"}
+	}
+	if i < len(src) && src[i] == '.' {
+		i++
+		if !digits() {
+			return 0, &SyntaxError{i, "invalid number"}
+		}
+	}
+	if i < len(src) && src[i]|0x20 == 'e' {
+		i++
+		if i < len(src) && (src[i] == '+' || src[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return 0, &SyntaxError{i, "invalid number"}
+		}
+	}
+	return i, nil
+}
+
+func literalEnd(src []byte, i int) (int, error) {
+	if i+4 <= len(src) {
+		switch string(src[i : i+4]) {
+		case "true", "null":
+			return i + 4, nil
+		case "fals":
+			if i+4 < len(src) && src[i+4] == 'e' {
+				return i + 5, nil
+			}
+		}
+	}
+	return 0, &SyntaxError{i, "expected a value"}
+}
+
+func invalidUTF8(src []byte) int {
+	for i := 0; i < len(src); {
+		r, n := utf8.DecodeRune(src[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(src)
+}

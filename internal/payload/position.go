@@ -1,0 +1,104 @@
+package payload
+
+import "bytes"
+
+// coordinate rewrites one half of a position; the other half is rewritten in
+// its own turn, from the same two original values.
+func (w *splice) coordinate(h *Hit, t PairTransformer, p Part) (changed, ok bool) {
+	s := w.s
+	if h.Mate < 0 {
+		return false, false
+	}
+	mate := &s.Hits[h.Mate]
+	if _, with := p.Vector.decide(mate.Class, mate.Path); with != Transformer(t) {
+		return false, false
+	}
+	lat, lon := h, mate
+	if h.role&roleLon != 0 {
+		lat, lon = mate, h
+	}
+	latText, lonText, ok := s.pair(lat, lon, t, p.Params)
+	if !ok {
+		return false, false
+	}
+	text := latText
+	if h == lon {
+		text = lonText
+	}
+	raw := w.src[h.Start:h.End]
+	s.made = appendLike(s.made[:0], text, raw)
+	if bytes.Equal(s.made, raw) {
+		return false, true
+	}
+	w.replace(int(h.Start), int(h.End), s.made)
+	return true, true
+}
+
+// position rewrites an object that is a position as a whole: its latitude and
+// its longitude stay, in a coarser form, and nothing else that is in it does.
+func (w *splice) position(i int32, h *Hit, t PairTransformer, p Part) (changed, ok bool) {
+	s := w.s
+	for j := i + 1; j < h.Next; j = s.Hits[j].Next {
+		a := &s.Hits[j]
+		if a.role&(roleLat|roleLon) == 0 || a.Mate < 0 || a.Parent != h.Start {
+			continue
+		}
+		b := &s.Hits[a.Mate]
+		for _, half := range []*Hit{a, b} {
+			op, with := p.Vector.decide(half.Class, half.Path)
+			if op > Transform || op == Transform && with != Transformer(t) {
+				return false, false
+			}
+		}
+		lat, lon := a, b
+		if a.role&roleLon != 0 {
+			lat, lon = b, a
+		}
+		latText, lonText, ok := s.pair(lat, lon, t, p.Params)
+		if !ok {
+			return false, false
+		}
+		out := append(s.made[:0], '{')
+		for n, half := range []*Hit{a, b} { // in the order of the document
+			if n > 0 {
+				out = append(out, ',')
+			}
+			out = append(out, w.src[half.Key:half.Start]...)
+			text := latText
+			if half == lon {
+				text = lonText
+			}
+			out = appendLike(out, text, w.src[half.Start:half.End])
+		}
+		s.made = append(out, '}')
+		if bytes.Equal(s.made, w.src[h.Start:h.End]) {
+			return false, true
+		}
+		w.replace(int(h.Start), int(h.End), s.made)
+		return true, true
+	}
+	return false, false
+}
+
+// pair transforms a latitude and a longitude. The results stand in scratch
+// memory until the next call.
+func (s *Scan) pair(lat, lon *Hit, t PairTransformer, p *Params) (latText, lonText []byte, ok bool) {
+	a, kind, ok := scalar(s.Src[lat.Start:lat.End], &s.text)
+	if !ok || kind > Number {
+		return nil, nil, false
+	}
+	b, kind, ok := scalar(s.Src[lon.Start:lon.End], &s.text2)
+	if !ok || kind > Number {
+		return nil, nil, false
+	}
+	s.made2, s.made3, ok = t.AppendPair(s.made2[:0], s.made3[:0], a, b, p)
+	return s.made2, s.made3, ok
+}
+
+// appendLike appends a number as a string where the original is one.
+func appendLike(dst, number, original []byte) []byte {
+	if original[0] == '"' {
+		return appendQuoted(dst, number)
+	}
+	return appendScalar(dst, number, Number)
+}

@@ -1,0 +1,540 @@
+package payload
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// Limits bound what a scan accepts.
+type Limits struct {
+	Depth   int // of nested objects and arrays; at most MaxDepth
+	Key     int // bytes of a member name as it stands, escapes included
+	Members int // members and elements of all objects and arrays together
+}
+
+// MaxDepth is the deepest nesting that any Limits may allow.
+const MaxDepth = 256
+
+// DefaultLimits are what a gate uses.
+var DefaultLimits = Limits{Depth: MaxDepth, Key: 1024, Members: 1 << 20}
+
+// MaxBytes is the longest document that can be scanned; offsets are 32 bits.
+const MaxBytes = 1 << 31
+
+// Hit is a value that the policy has something to say about.
+type Hit struct {
+	Key        uint32 // offset of the member's key; noKey for elements and the root
+	Start, End uint32 // the value
+	Parent     uint32 // offset of the bracket that opens the enclosing container
+	Next       int32  // index of the first hit after this value and all in it
+	Mate       int32  // the other half of a position; -1: none
+	Class      Class  // by its key, or by the name beside it
+	Path       Class  // by its path
+	role       role
+}
+
+const noKey = ^uint32(0)
+
+// Record is the part of a document that is about one subject.
+type Record struct {
+	Start, End uint32
+	lo, hi     int32 // its hits
+	element    bool  // of an array
+}
+
+// ID is a value that names whom a record is about.
+type ID struct {
+	Record     int // index in Scan.Records; -1: the envelope
+	Device     bool
+	Source     int // index in Spec.Subject or Spec.Device
+	Start, End uint32
+}
+
+// Scan is what one pass over a document has found. It refers to the document,
+// which must not change as long as the scan is used.
+type Scan struct {
+	Src     []byte
+	Hits    []Hit
+	Records []Record // one for the whole document, unless Spec.Records says else
+	IDs     []ID
+
+	m      *Matcher
+	frames [MaxDepth]frame
+	memo   [memoSize]memo
+	text   []byte // scratch for unescaping
+	text2  []byte
+	made   []byte // scratch for what a transform appends
+	made2  []byte
+	made3  []byte
+}
+
+// frame is an open object or array.
+type frame struct {
+	start    uint32
+	hit      int32  // of the container itself; -1: none
+	lat, lon int32  // hits of an object's position; none or several: below 0
+	pair     int32  // the last hit that waits for a name beside it; -1: none
+	path     uint16 // state of the automaton
+	named    Class  // what the name beside a value says
+	object   bool
+	governed bool // a category governs all in here
+	records  bool // the elements are records
+	only     bool // is the one record where an array of them is due
+}
+
+const (
+	none    = -1
+	several = -2
+)
+
+// memo remembers what a key means by its very bytes, so that the keys that
+// recur, within a document and from one to the next, are neither folded nor
+// looked up again. Up to 16 bytes, two overlapping words and the length are the
+// whole key.
+type memo struct {
+	a, b uint64
+	n    uint16
+	entry
+}
+
+const memoSize = 512
+
+func newScan(m *Matcher) *Scan { return &Scan{m: m} }
+
+// Scan validates src as one JSON text and returns what stands where. It is
+// strict: RFC 8259, valid UTF-8, nothing before or after but white space. The
+// error is a *SyntaxError or a *LimitError. The caller calls Free when neither
+// the Scan nor a slice of it is used any more.
+func (m *Matcher) Scan(src []byte, lim Limits) (*Scan, error) {
+	s := m.scans.Get().(*Scan)
+	if err := s.scan(src, lim); err != nil {
+		s.Free()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Text returns what the value of an ID says: the string without quotes and
+// escapes, or the number or word as it stands. It is valid until the next call
+// of a method. ok is false for a string that has no text.
+func (s *Scan) Text(id ID) (text []byte, ok bool) {
+	text, _, ok = scalar(s.Src[id.Start:id.End], &s.text)
+	return text, ok
+}
+
+// Free gives the scan back.
+func (s *Scan) Free() {
+	const keepHits = 1 << 14 // what a very large body grew is not kept
+	if cap(s.Hits) > keepHits {
+		s.Hits = nil
+	}
+	if cap(s.Records) > keepHits {
+		s.Records = nil
+	}
+	s.Src, s.Hits, s.Records, s.IDs = nil, s.Hits[:0], s.Records[:0], s.IDs[:0]
+	s.m.scans.Put(s)
+}
+
+func (s *Scan) scan(src []byte, lim Limits) error {
+	s.Src, s.Hits, s.Records, s.IDs = src, s.Hits[:0], s.Records[:0], s.IDs[:0]
+	if len(src) > MaxBytes {
+		return &LimitError{What: "length", Limit: MaxBytes, Offset: MaxBytes}
+	}
+	if !utf8.Valid(src) {
+		return &SyntaxError{invalidUTF8(src), "invalid UTF-8"}
+	}
+	var (
+		m        = s.m
+		maxDepth = min(lim.Depth, MaxDepth)
+		members  = lim.Members
+		unknown  = m.spec.Unknown
+		depth    int
+		i        int
+		f        = &frame{hit: none, path: m.paths.document} // encloses the root
+		record   = none                                      // the open record
+
+		// Of the value at hand:
+		key  = noKey
+		path = m.paths.document
+		ent  entry
+	)
+	if s.m.spec.Records == "" {
+		s.Records = append(s.Records, Record{End: uint32(len(src))})
+		record = 0
+	} else if s.m.spec.Records == "." {
+		f.records = true // an array's elements; anything else is one record
+	}
+
+value: // src[i:] is white space and a value
+	if i >= len(src) || src[i] <= ' ' {
+		i = skipSpace(src, i)
+	}
+	if i >= len(src) {
+		return &SyntaxError{i, "unexpected end"}
+	}
+	{
+		c := src[i]
+		start := i
+		here := m.paths.here[path]
+		opensRecords, governed := false, f.governed
+		hit := int32(none)
+		r := ent.role
+		if uint32(ent.class)|uint32(r)|here != 0 || unknown {
+			if here&marked != 0 {
+				for _, k := range m.paths.states[path].marks {
+					if k.kind == patRecords {
+						opensRecords = true
+					} else if c != '{' && c != '[' {
+						s.IDs = append(s.IDs, ID{record, k.kind == patDevice, int(k.n), uint32(start), 0})
+					}
+				}
+			}
+			class, above := ent.class, Class(here)
+			if f.named != 0 && r&rolePairValue != 0 {
+				class = s.both(class, f.named)
+			}
+			// A coordinate matters where something governs it, a value where
+			// it may yet be named, a scalar that nothing governs where asked.
+			if class|above != 0 || r&rolePairValue != 0 || r&(roleLat|roleLon) != 0 && governed ||
+				unknown && !governed && c != '{' && c != '[' {
+				hit = int32(len(s.Hits))
+				s.Hits = append(s.Hits, Hit{
+					Key: key, Start: uint32(start), Parent: f.start,
+					Next: hit + 1, Mate: none, Class: class, Path: above, role: r,
+				})
+				governed = governed || class != 0 || above != 0 && len(m.classes[above].categories) > 0
+				if r&(roleLat|roleLon) != 0 && f.object && c != '{' && c != '[' {
+					f.coordinate(r, hit)
+				}
+				if r&rolePairValue != 0 {
+					s.Hits[hit].Mate = f.pair // a chain, until the object closes
+					f.pair = hit
+				}
+			}
+		}
+
+		switch {
+		case c == '"':
+			end := i + 1
+			if end+8 > len(src) {
+				end = stringEnd(src, end)
+			} else if stop := stops(binary.LittleEndian.Uint64(src[end : end+8])); stop != 0 {
+				end += bits.TrailingZeros64(stop) >> 3
+			} else {
+				end = stringEnd(src, end+8)
+			}
+			if end < len(src) && src[end] == '"' {
+				i = end + 1
+			} else {
+				var err error
+				if i, err = stringEndSlow(src, end); err != nil {
+					return err
+				}
+			}
+			if r&rolePairName != 0 && f.object {
+				if e := s.lookup(src, start+1, i-1); e.class != 0 {
+					f.named = s.both(f.named, e.class)
+				}
+			}
+		case c == '-' || c-'0' <= 9:
+			for i++; i < len(src) && src[i]-'0' <= 9; i++ {
+			}
+			// A plain integer is done; all else is left to who knows better.
+			if c <= '0' || i < len(src) && (src[i] == '.' || src[i]|0x20 == 'e') {
+				end, err := numberEnd(src, start)
+				if err != nil {
+					return err
+				}
+				i = end
+			}
+		case c == '{' || c == '[':
+			if depth >= maxDepth {
+				return &LimitError{"depth", maxDepth, i}
+			}
+			inner := &s.frames[depth]
+			depth++
+			*inner = frame{start: uint32(i), hit: hit, lat: none, lon: none, pair: none, path: path, governed: governed, object: c == '{'}
+			if c == '[' {
+				inner.records = opensRecords || depth == 1 && f.records
+			}
+			if record == none && (opensRecords || f.records) && !inner.records {
+				// Where an array of records is due, an object is one record.
+				record = len(s.Records)
+				s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits))})
+				inner.path = m.paths.record
+				if hit != none {
+					s.Records[record].lo = hit
+				}
+				inner.only = true
+			}
+			f = inner
+			i = skipSpace(src, i+1)
+			if i >= len(src) {
+				return &SyntaxError{i, "unexpected end"}
+			}
+			if c == '{' {
+				if src[i] == '}' {
+					goto closing
+				}
+				goto member
+			}
+			if src[i] == ']' {
+				goto closing
+			}
+			goto element
+		default:
+			end, err := literalEnd(src, i)
+			if err != nil {
+				return err
+			}
+			i = end
+		}
+		if hit != none {
+			s.Hits[hit].End = uint32(i)
+		}
+		if here&marked != 0 {
+			for j := len(s.IDs) - 1; j >= 0 && s.IDs[j].End == 0; j-- {
+				s.IDs[j].End = uint32(i)
+			}
+		}
+	}
+
+after: // a value has ended at i
+	if depth == 0 {
+		if i = skipSpace(src, i); i != len(src) {
+			return &SyntaxError{i, "text after the end of the value"}
+		}
+		if m.spec.Records == "" {
+			s.Records[0].hi = int32(len(s.Hits))
+		}
+		return nil
+	}
+	if f.records {
+		r := &s.Records[record]
+		r.End, r.hi = uint32(i), int32(len(s.Hits))
+		record = none
+	}
+	if i >= len(src) || src[i] <= ' ' {
+		if i = skipSpace(src, i); i >= len(src) {
+			return &SyntaxError{i, "unexpected end"}
+		}
+	}
+	if src[i] == ',' {
+		i++
+		if f.object {
+			if i >= len(src) || src[i] <= ' ' {
+				i = skipSpace(src, i)
+			}
+			goto member
+		}
+		goto element
+	}
+	if f.object {
+		if src[i] != '}' {
+			return &SyntaxError{i, "expected ',' or '}'"}
+		}
+	} else if src[i] != ']' {
+		return &SyntaxError{i, "expected ',' or ']'"}
+	}
+
+closing: // src[i] closes f
+	i++
+	if f.hit != none {
+		h := &s.Hits[f.hit]
+		h.End, h.Next = uint32(i), int32(len(s.Hits))
+	}
+	if f.object {
+		if f.lat >= 0 && f.lon >= 0 {
+			s.Hits[f.lat].Mate, s.Hits[f.lon].Mate = f.lon, f.lat
+		}
+		if f.pair != none {
+			s.namePairs(f)
+		}
+		if f.only {
+			r := &s.Records[record]
+			r.End, r.hi = uint32(i), int32(len(s.Hits))
+			record = none
+		}
+	}
+	if depth--; depth > 0 {
+		f = &s.frames[depth-1]
+	}
+	goto after
+
+element: // src[i:] is white space and an element of the array f
+	if members--; members < 0 {
+		return &LimitError{"members", lim.Members, i}
+	}
+	key, ent, path = noKey, entry{}, f.path
+	if f.records {
+		i = skipSpace(src, i)
+		record = len(s.Records)
+		s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits)), element: true})
+		path = m.paths.record
+	}
+	goto value
+
+member: // src[i] is the quote that opens a key of the object f
+	if i >= len(src) || src[i] != '"' {
+		return &SyntaxError{i, "expected a member name"}
+	}
+	if members--; members < 0 {
+		return &LimitError{"members", lim.Members, i}
+	}
+	{
+		key = uint32(i)
+		i++
+		// Most keys end within a word: one load finds the quote and is the key.
+		end := i
+		var a, b uint64
+		if i+8 <= len(src) {
+			a = binary.LittleEndian.Uint64(src[i : i+8])
+			if stop := stops(a); stop != 0 {
+				n := bits.TrailingZeros64(stop) >> 3
+				end += n
+				a &= 1<<(8*n) - 1
+			} else {
+				end = stringEnd(src, i+8)
+				if n := end - i; n <= 16 {
+					b = binary.LittleEndian.Uint64(src[end-8 : end])
+				}
+			}
+		} else {
+			end = stringEnd(src, i)
+		}
+		if end < len(src) && src[end] == '"' {
+			if n := end - i; n <= 16 && i+8 <= len(src) {
+				e := &s.memo[memoSlot(a, b, n)]
+				if e.a != a || e.b != b || int(e.n) != n {
+					e = s.remember(a, b, src[i:end])
+				}
+				ent = e.entry
+			} else {
+				ent = m.lookup(src[i:end])
+			}
+		} else {
+			start := i
+			var err error
+			if end, err = stringEndSlow(src, end); err != nil {
+				return err
+			}
+			end--
+			if ent, err = s.lookupEscaped(src, start, end); err != nil {
+				return err
+			}
+		}
+		if end-i > lim.Key {
+			return &LimitError{"key", lim.Key, i}
+		}
+		i = end + 1
+	}
+	path = m.paths.next(f.path, ent.sym)
+	if i < len(src) && src[i] != ':' {
+		i = skipSpace(src, i)
+	}
+	if i >= len(src) || src[i] != ':' {
+		return &SyntaxError{i, "expected ':'"}
+	}
+	i++
+	goto value
+}
+
+// coordinate notes a half of the position of the object f.
+func (f *frame) coordinate(r role, hit int32) {
+	half := &f.lat
+	if r&roleLon != 0 {
+		half = &f.lon
+	}
+	if *half == none {
+		*half = hit
+	} else {
+		*half = several
+	}
+}
+
+// both returns a class at least as strict as either. Two names beside one value
+// are no honest document: the value takes every category that there is.
+func (s *Scan) both(a, b Class) Class {
+	if a == 0 || a == b {
+		return b
+	}
+	if b == 0 {
+		return a
+	}
+	return s.m.every
+}
+
+// namePairs gives the values of the closing object f the class of the name
+// beside them.
+func (s *Scan) namePairs(f *frame) {
+	for h := f.pair; h != none; {
+		hit := &s.Hits[h]
+		h, hit.Mate = hit.Mate, none
+		if f.named != 0 {
+			hit.Class = s.both(hit.Class, f.named)
+		}
+	}
+}
+
+// lookup finds what the key src[start:end], which has no escapes, means.
+func (s *Scan) lookup(src []byte, start, end int) entry {
+	n := end - start
+	for _, c := range src[start:end] {
+		if c == '\\' {
+			e, err := s.lookupEscaped(src, start, end)
+			if err != nil {
+				return entry{}
+			}
+			return e
+		}
+	}
+	if n > 16 || start+8 > len(src) {
+		return s.m.lookup(src[start:end])
+	}
+	a, b := keyWords(src, start, n)
+	e := &s.memo[memoSlot(a, b, n)]
+	if e.a != a || e.b != b || int(e.n) != n {
+		e = s.remember(a, b, src[start:end])
+	}
+	return e.entry
+}
+
+// remember finds the key of these words in the other slot that it may have, or
+// looks it up, and leaves it in its first slot.
+func (s *Scan) remember(a, b uint64, key []byte) *memo {
+	slot := memoSlot(a, b, len(key))
+	e, other := &s.memo[slot], &s.memo[slot^1]
+	*e, *other = *other, *e
+	if e.a != a || e.b != b || int(e.n) != len(key) {
+		*e = memo{a, b, uint16(len(key)), s.m.lookup(key)}
+	}
+	return e
+}
+
+// lookupEscaped is lookup for a key with escapes. A lone surrogate, which one
+// parser drops and another replaces, is refused: there is no saying what the
+// receiver will make of such a key.
+func (s *Scan) lookupEscaped(src []byte, start, end int) (entry, error) {
+	var lone bool
+	s.text, lone = unescape(s.text[:0], src[start:end])
+	if lone {
+		return entry{}, &SyntaxError{start, "lone surrogate in a member name"}
+	}
+	return s.m.lookup(s.text), nil
+}
+
+// keyWords returns the first and the last word of the key of n <= 16 bytes at
+// i; i+8 <= len(src).
+func keyWords(src []byte, i, n int) (a, b uint64) {
+	a = binary.LittleEndian.Uint64(src[i : i+8])
+	if n < 8 {
+		return a & (1<<(8*n) - 1), 0
+	}
+	return a, binary.LittleEndian.Uint64(src[i+n-8 : i+n])
+}
+
+func memoSlot(a, b uint64, n int) uint64 {
+	h := (a ^ bits.RotateLeft64(b, 29) ^ uint64(n)) * 0x9e3779b97f4a7c15
+	return h >> (64 - 9) // log2(memoSize)
+}

@@ -1,0 +1,129 @@
+package payload
+
+import "math/bits"
+
+// Judgement is the part of a Vector that is not about categories.
+type Judgement struct {
+	// Unknown is Pass or Drop: what happens to scalars that no category
+	// matches.
+	Unknown Op
+	// Keep is the index in Spec.Keep of the paths exempt from Unknown; -1: none.
+	Keep int
+}
+
+// Vector is a release made ready for a Matcher: one action per class. It is
+// immutable.
+type Vector struct {
+	judge   Judgement
+	byCat   []Action
+	ops     []Op          // by class
+	trans   []Transformer // by class; nil where the op is not Transform
+	governs []bool        // by class: whether it holds a category
+	kept    []bool        // by class: whether what stands there is exempt from Unknown
+}
+
+// NewVector makes a vector of the actions, indexed by Category; a category
+// without one drops.
+func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
+	n := len(m.classes)
+	v := &Vector{j, actions, make([]Op, n), make([]Transformer, n), make([]bool, n), make([]bool, n)}
+	for c, cl := range m.classes {
+		act := Action{}
+		for _, cat := range cl.categories {
+			act = Stricter(act, v.action(cat))
+		}
+		v.ops[c] = act.Op
+		if act.Op == Transform {
+			v.trans[c] = act.T
+		}
+		v.governs[c] = len(cl.categories) > 0
+		for _, k := range cl.keep {
+			v.kept[c] = v.kept[c] || k.list == j.Keep
+		}
+	}
+	return v
+}
+
+func (v *Vector) action(c Category) Action {
+	if int(c) >= len(v.byCat) {
+		return Action{Op: Drop}
+	}
+	return v.byCat[c]
+}
+
+// decide returns what happens to a value of both classes.
+func (v *Vector) decide(a, b Class) (Op, Transformer) {
+	op, t := v.ops[a], v.trans[a]
+	if b == 0 || b == a {
+		return op, t
+	}
+	other := v.ops[b]
+	switch {
+	case other > op:
+		return other, v.trans[b]
+	case other == Transform && op == Transform && v.trans[b] != t:
+		return Drop, nil
+	}
+	return op, t
+}
+
+// Report is what a rewriting did. It holds no value. The zero Report is empty
+// and ready for use; it may be used for several rewritings, which add up.
+type Report struct {
+	Unknown int // scalars dropped because no category matched them
+	Blocked int // records that were taken out
+	// BlockedAll reports that something outside all records is to be blocked:
+	// there is nothing to forward.
+	BlockedAll bool
+
+	dropped, changed, blocked bitset // of categories
+}
+
+// Dropped calls f for every category of which something was dropped or
+// nulled, in ascending order.
+func (r *Report) Dropped(f func(Category)) { r.dropped.each(f) }
+
+// Changed calls f for every category of which something was de-identified.
+func (r *Report) Changed(f func(Category)) { r.changed.each(f) }
+
+// BlockedBy calls f for every category that blocked a record.
+func (r *Report) BlockedBy(f func(Category)) { r.blocked.each(f) }
+
+// Untouched reports whether nothing was done.
+func (r *Report) Untouched() bool {
+	return r.Unknown == 0 && r.Blocked == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
+}
+
+// note records op for the categories of the classes that asked for more than
+// passing.
+func (r *Report) note(m *Matcher, v *Vector, op Op, classes ...Class) {
+	set := &r.dropped
+	switch op {
+	case Transform:
+		set = &r.changed
+	case Block:
+		set = &r.blocked
+	}
+	for _, c := range classes {
+		for _, cat := range m.classes[c].categories {
+			if a := v.action(cat); a.Op == op || a.Op != Pass && op != Block && a.Op != Block {
+				set.add(cat)
+			}
+		}
+	}
+}
+
+// MaxCategories bounds the categories of a policy.
+const MaxCategories = 512
+
+type bitset [MaxCategories / 64]uint64
+
+func (b *bitset) add(c Category) { b[c/64] |= 1 << (c % 64) }
+
+func (b *bitset) each(f func(Category)) {
+	for i, w := range b {
+		for ; w != 0; w &= w - 1 {
+			f(Category(i*64 + bits.TrailingZeros64(w)))
+		}
+	}
+}
