@@ -1,0 +1,2 @@
+// Package caddymodule is all of Consentgate that touches Caddy.
+package caddymodule

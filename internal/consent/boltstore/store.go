@@ -1,0 +1,222 @@
+// Package boltstore keeps consent in one file of this machine: the embedded
+// store. It is a [consent.Store] on bbolt.
+//
+// The file is exclusive to the process that opened it. It holds these buckets:
+//
+//	meta         "format" → "1"
+//	states       ID → the state's fields, with a checksum (record.go)
+//	ledger       ID 00 sequence number (8 bytes, big-endian) → the entry as canonical JSON
+//	idempotency  ID 00 SHA-256 of the key → sequence number, time in ms (8 bytes each)
+//
+// A subject that is erased leaves the tree at once. Its old pages are free then
+// and are overwritten by later writes; whoever must be sure that nothing can be
+// read from the disk before encrypts the disk.
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/consentgate/consentgate/internal/consent"
+)
+
+var (
+	bucketMeta        = []byte("meta")
+	bucketStates      = []byte("states")
+	bucketLedger      = []byte("ledger")
+	bucketIdempotency = []byte("idempotency")
+
+	keyFormat = []byte("format")
+	format    = []byte("1")
+)
+
+// batchDelay is how long a commit waits for others to share its fsync. It is
+// less than an fsync takes, so that a lone write is not noticeably later, and
+// under load each fsync still carries what came during the one before.
+const batchDelay = 200 * time.Microsecond
+
+// Options are optional.
+type Options struct {
+	// Timeout is how long Open waits for another process to let go of the file.
+	// Default: 2 s.
+	Timeout time.Duration
+	// Now is the clock by which idempotency keys expire. Default: time.Now.
+	Now func() time.Time
+}
+
+// Store is a consent.Store in a file. Use Open to make one.
+type Store struct {
+	db       *bolt.DB
+	now      func() time.Time
+	watchers *watchers
+}
+
+var _ consent.Store = (*Store)(nil)
+
+// Open opens the store in the file at path and makes it, with its directory, if
+// it is not there; only the owner may read either. It fails when another
+// process has the file open, and when the file is of another format.
+func Open(path string, opts Options) (*Store, error) {
+	if opts.Timeout <= 0 {
+		opts.Timeout = 2 * time.Second
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the embedded consent store: %w", err)
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:      opts.Timeout,
+		FreelistType: bolt.FreelistMapType,
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("the embedded consent store %s is locked: is another consentgate using it?", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the embedded consent store %s: %w", path, err)
+	}
+	db.MaxBatchDelay = batchDelay
+	if err := errors.Join(os.Chmod(path, 0o600), prepare(db), syncDir(dir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("the embedded consent store %s: %w", path, err), db.Close())
+	}
+	return &Store{db: db, now: opts.Now, watchers: newWatchers()}, nil
+}
+
+// prepare makes the buckets of a new file, and refuses a file of another
+// format before anything is read from it.
+func prepare(db *bolt.DB) error {
+	return db.Update(func(tx *bolt.Tx) error {
+		if meta := tx.Bucket(bucketMeta); meta != nil {
+			if f := meta.Get(keyFormat); string(f) != string(format) {
+				return fmt.Errorf("the file has format %q, and this program reads %q", f, format)
+			}
+			for _, name := range [][]byte{bucketStates, bucketLedger, bucketIdempotency} {
+				if tx.Bucket(name) == nil {
+					return fmt.Errorf("%w: the bucket %q is missing", consent.ErrCorrupt, name)
+				}
+			}
+			return nil
+		}
+		for _, name := range [][]byte{bucketMeta, bucketStates, bucketLedger, bucketIdempotency} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, format)
+	})
+}
+
+// syncDir makes the name of a new file durable: what was acknowledged in a file
+// that nobody finds again is lost.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// DB returns the open file, for who keeps buckets of their own in it. The four
+// of this package are not to be touched.
+func (s *Store) DB() *bolt.DB { return s.db }
+
+// Load implements consent.Store. All states are of one moment.
+func (s *Store) Load(ctx context.Context, ids []consent.ID) ([]consent.State, error) {
+	states := make([]consent.State, len(ids))
+	err := s.view(ctx, func(tx *bolt.Tx) (err error) {
+		b := tx.Bucket(bucketStates)
+		for i, id := range ids {
+			if states[i], err = getState(b, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return states, nil
+}
+
+// Ledger implements consent.Store.
+func (s *Store) Ledger(ctx context.Context, id consent.ID, after uint64, limit int) ([]consent.Entry, error) {
+	var entries []consent.Entry
+	err := s.view(ctx, func(tx *bolt.Tx) error {
+		prefix := subjectKey(id, nil)
+		c := tx.Bucket(bucketLedger).Cursor()
+		if after == ^uint64(0) {
+			return nil
+		}
+		for k, v := c.Seek(ledgerKey(id, after+1)); len(entries) < limit && hasPrefix(k, prefix); k, v = c.Next() {
+			e, err := getEntry(id, k, v)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// Seen implements consent.Store. A key is remembered for a day, and the last
+// 128 of a subject are.
+func (s *Store) Seen(ctx context.Context, id consent.ID, key string) (e consent.Entry, ok bool, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		seq, found, err := getIdempotency(tx, id, key, s.now())
+		if err != nil || !found {
+			return err
+		}
+		k := ledgerKey(id, seq)
+		e, err = getEntry(id, k, tx.Bucket(bucketLedger).Get(k))
+		ok = err == nil
+		return err
+	})
+	return e, ok, err
+}
+
+// Watch implements consent.Store. No one but this process writes the file, so
+// every change is known to it, the link is never down, and reset is called
+// once, or again when changed was so slow that changes piled up.
+func (s *Store) Watch(ctx context.Context, changed func(consent.ID), reset func(down bool)) error {
+	return s.watchers.watch(ctx, changed, reset)
+}
+
+// Ping implements consent.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.view(ctx, func(*bolt.Tx) error { return nil })
+}
+
+// Close ends all watches, waits for writes and reads that are under way, and
+// closes the file. Closing again does nothing.
+func (s *Store) Close() error {
+	s.watchers.close()
+	return s.db.Close()
+}
+
+func (s *Store) view(ctx context.Context, read func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return closed(s.db.View(read))
+}
+
+// closed gives bbolt's word for a closed file our name.
+func closed(err error) error {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return consent.ErrClosed
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/consentgate/consentgate/internal/consent"
+	"github.com/consentgate/consentgate/internal/consent/redistest"
+)
+
+// withUsers gives a server the documented users, with a password each, and takes
+// the default user away.
+func withUsers(t testing.TB, addr string) {
+	t.Helper()
+	op := redis.NewClient(&redis.Options{Addr: addr})
+	defer op.Close()
+	for line := range strings.Lines(ACL) {
+		args := []any{"acl", "setuser"}
+		for _, word := range aclWords(strings.TrimSpace(strings.TrimPrefix(line, "user "))) {
+			args = append(args, word)
+		}
+		args = append(args, ">secret")
+		if err := op.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("ACL line %q: %v", line, err)
+		}
+	}
+	if err := op.Do(t.Context(), "acl", "setuser", "default", "off").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// aclWords splits a line as Redis does: a selector in parentheses is one word.
+func aclWords(line string) (words []string) {
+	open := false
+	for _, w := range strings.Fields(line) {
+		if open {
+			words[len(words)-1] += " " + w
+		} else {
+			words = append(words, w)
+		}
+		open = strings.HasPrefix(words[len(words)-1], "(") && !strings.HasSuffix(w, ")")
+	}
+	return words
+}
+
+func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
+	single := redistest.Start(t)
+	withUsers(t, single.Addr)
+	cluster := redistest.StartCluster(t, 3)
+	for _, s := range cluster {
+		withUsers(t, s.Addr)
+	}
+	for name, c := range map[string]Config{
+		"one server": {Addresses: []string{single.Addr}},
+		"a cluster":  {Addresses: []string{cluster[0].Addr}, Cluster: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.Username, c.Password = "consent-edge", "secret"
+			edge := openStore(t, c, Options{})
+			c.Username = "consent-api"
+			api := openStore(t, c, Options{})
+
+			cache := node(t, edge, time.Hour)
+			for i := range 5 { // subjects of several nodes
+				id := testID(fmt.Sprint(name, i))
+				decide(t, api, id, consent.Granted)
+				if v := cached(t, cache, id); v != 1 {
+					t.Errorf("version %d", v)
+				}
+				decide(t, api, id, consent.Withdrawn)
+				eventually(t, 5*time.Second, "the edge hears of a withdrawal", func() bool { return version(t, cache, id) == 2 })
+				if n := len(chain(t, api, id)); n != 2 {
+					t.Errorf("%d entries", n)
+				}
+			}
+
+			id := testID(fmt.Sprint(name, 0))
+			ctx := t.Context()
+			if err := edge.Commit(ctx, decision(t, id, load(t, edge, id), consent.Granted)); !denied(err) {
+				t.Errorf("the edge may commit: %v", err)
+			}
+			if _, err := edge.Ledger(ctx, id, 0, 1); !denied(err) {
+				t.Errorf("the edge may read ledgers: %v", err)
+			}
+			for what, cmd := range map[string]*redis.Cmd{
+				"HSET":                     edge.do(ctx, "hset", stateKey(id), "policy", "2"),
+				"DEL":                      edge.do(ctx, "del", stateKey(id)),
+				"SET of a state":           edge.do(ctx, "set", stateKey(id), "x"),
+				"GET of a probe":           edge.do(ctx, "get", "consent:probe:x"),
+				"HGETALL of another's key": edge.do(ctx, "hgetall", "session:1"),
+				"PUBLISH of a change":      edge.do(ctx, "publish", ChannelChanged, string(id)),
+			} {
+				if err := cmd.Err(); !denied(err) {
+					t.Errorf("the edge may %s: %v", what, err)
+				}
+			}
+			for what, cmd := range map[string]*redis.Cmd{
+				"HGETALL of another's key": api.do(ctx, "hgetall", "session:1"),
+				"FLUSHALL":                 api.do(ctx, "flushall"),
+				"KEYS":                     api.do(ctx, "keys", "*"),
+				"ACL":                      api.do(ctx, "acl", "list"),
+			} {
+				if err := cmd.Err(); !denied(err) {
+					t.Errorf("the API may %s: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAWrongPasswordIsNamedAndNotRepeated(t *testing.T) {
+	srv := redistest.Start(t)
+	withUsers(t, srv.Addr)
+	s := openStore(t, Config{Addresses: []string{srv.Addr}, Username: "consent-api", Password: "hunter2"}, Options{})
+	err := s.Ping(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Ping: %v", err)
+	}
+}
+
+func (s *Store) do(ctx context.Context, args ...any) *redis.Cmd { return s.client.Do(ctx, args...) }
+
+func denied(err error) bool { return err != nil && strings.Contains(err.Error(), "NOPERM") }

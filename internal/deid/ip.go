@@ -1,0 +1,83 @@
+package deid
+
+import (
+	"bytes"
+	"net/netip"
+
+	"github.com/consentgate/consentgate/internal/payload"
+)
+
+// Longest spelling of an address that is looked at: 45 characters of IPv6,
+// brackets, a port, and room for a zone.
+const maxAddress = 128
+
+var ipDefinition = definition{
+	Doc: Doc{
+		Name:    "ip",
+		Summary: "Keeps an IP address's network prefix and sets the rest to zero; a port and a zone go.",
+		Args: []Arg{
+			{Name: "v4", Type: Integer, Min: 0, Max: 24, Default: 24, Summary: "How many bits of an IPv4 address to keep. The last octet never stays."},
+			{Name: "v6", Type: Integer, Min: 0, Max: 64, Default: 48, Summary: "How many bits of an IPv6 address to keep. The interface identifier never stays."},
+		},
+		Bare:     true,
+		Examples: []string{"{ip: {v4: 24, v6: 48}}"},
+	},
+	build: func(v values, _ Env) (payload.Transformer, error) {
+		return ip{v4: v.integer("v4"), v6: v.integer("v6")}, nil
+	},
+}
+
+// ip keeps a prefix. It reads one address in the forms of RFC 4291 and, since
+// forwarding headers hold them, "1.2.3.4:567", "[2001:db8::1]" and
+// "[2001:db8::1]:567"; the result is always the bare address. An IPv4 address
+// inside IPv6 (::ffff:1.2.3.4) is an IPv4 address. Lists, prefixes and host
+// names do not fit.
+type ip struct{ v4, v6 int }
+
+// sixToFour is 2002::/16, whose next 32 bits are a site's IPv4 address
+// (RFC 3056): a /48 of it would hold that address whole. Other embeddings need
+// no rule. Teredo (RFC 4380) and NAT64 (RFC 6052) put the client's IPv4 address
+// into the last 32 bits, which never stay.
+var sixToFour = netip.MustParsePrefix("2002::/16")
+
+func (t ip) Append(dst, text []byte, kind payload.Kind, _ *payload.Params) ([]byte, payload.Kind, bool) {
+	if kind != payload.String || len(text) > maxAddress {
+		return dst, kind, false
+	}
+	addr, ok := parseAddress(bytes.TrimSpace(text))
+	if !ok {
+		return dst, kind, false
+	}
+	bits := t.v4
+	switch {
+	case addr.Is4():
+	case sixToFour.Contains(addr):
+		bits = min(t.v6, sixToFour.Bits()+t.v4)
+	default:
+		bits = t.v6
+	}
+	network, err := addr.Prefix(bits)
+	if err != nil {
+		return dst, kind, false
+	}
+	return network.Addr().AppendTo(dst), kind, true
+}
+
+// parseAddress reads an address without its port, brackets and zone.
+func parseAddress(text []byte) (netip.Addr, bool) {
+	var addr netip.Addr
+	if a, err := netip.ParseAddr(string(text)); err == nil {
+		addr = a
+	} else if ap, err := netip.ParseAddrPort(string(text)); err == nil {
+		addr = ap.Addr()
+	} else if n := len(text); n > 2 && text[0] == '[' && text[n-1] == ']' {
+		a, err := netip.ParseAddr(string(text[1 : n-1]))
+		if err != nil || !a.Is6() {
+			return netip.Addr{}, false
+		}
+		addr = a
+	} else {
+		return netip.Addr{}, false
+	}
+	return addr.WithZone("").Unmap(), true
+}
