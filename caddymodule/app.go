@@ -19,7 +19,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(&App{})
 }
 
 // minSecret is how many bytes a root secret, or a generated token, has at least.
@@ -106,7 +106,7 @@ type Verdict struct {
 type PreparePolicy func(next *Current) (take func(), err error)
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "consent",
 		New: func() caddy.Module { return new(App) },

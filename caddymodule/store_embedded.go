@@ -71,7 +71,7 @@ func (s *EmbeddedStore) Open(func(error)) (consent.Store, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
-	return boltstore.Open(filepath.Join(s.dir, dataFile))
+	return boltstore.Open(filepath.Join(s.dir, dataFile), boltstore.Options{})
 }
 
 // Interface guards

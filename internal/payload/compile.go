@@ -36,13 +36,15 @@ type Spec struct {
 
 // Matcher is a compiled Spec. It is immutable and safe for concurrent use.
 type Matcher struct {
-	keys    map[string]entry // by folded key
-	paths   automaton
-	classes []class
-	every   Class // of all categories that have a rule
-	spec    Spec
-	records bool
-	scans   sync.Pool
+	keys  map[string]entry // by folded key
+	paths automaton
+	// By entry.suffixes, longest first; 0 is none.
+	suffixes [][]suffix
+	classes  []class
+	every    Class // of all categories that have a rule
+	spec     Spec
+	records  bool
+	scans    sync.Pool
 }
 
 // class is what a Class number stands for.
@@ -59,9 +61,10 @@ type keep struct {
 
 // entry is what a folded key means.
 type entry struct {
-	class Class
-	sym   uint16 // number of the key among those that paths name; 0: none does
-	role  role
+	class    Class
+	sym      uint16 // number of the key among those that paths name; 0: none does
+	suffixes uint16 // index in Matcher.suffixes
+	role     role
 }
 
 // role is what a key means beside its class.
@@ -164,7 +167,7 @@ func Compile(s Spec) (*Matcher, error) {
 	for _, p := range pats {
 		for _, st := range p.steps {
 			if !st.any && syms[st.key] == 0 {
-				if len(syms) >= 1<<16-2 {
+				if len(syms) >= int(anyKey)-1 {
 					return nil, errTooManyPaths
 				}
 				syms[st.key] = uint16(len(syms) + 1)
@@ -189,6 +192,8 @@ func Compile(s Spec) (*Matcher, error) {
 		e.role |= coordinateRole(k)
 		m.keys[k] = e
 	}
+	m.buildSuffixes(pats, syms, &in)
+	pats = slices.DeleteFunc(pats, pattern.bySuffix)
 	if err := m.paths.build(pats, syms, &in); err != nil {
 		return nil, err
 	}

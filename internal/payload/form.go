@@ -155,6 +155,7 @@ func (m *Matcher) judgeField(f *field, name string, syn FormSyntax, v *Vector) {
 // steps a and b.
 func (m *Matcher) judgeName(f *field, name string, v *Vector, governed *bool) (kept bool) {
 	state := m.paths.record
+	var syms []uint16 // of the steps made, the last one last
 	for rest := name; rest != ""; {
 		step := rest
 		if i := strings.IndexAny(rest, "[]"); i >= 0 {
@@ -167,6 +168,17 @@ func (m *Matcher) judgeName(f *field, name string, v *Vector, governed *bool) (k
 		}
 		e := m.lookup([]byte(step))
 		state = m.paths.next(state, e.sym)
+		if e.suffixes != 0 {
+			e.class = m.enclosed(e, func(n int) (uint16, bool) {
+				if n >= len(syms) {
+					return 0, false
+				}
+				return syms[len(syms)-1-n], true
+			})
+		}
+		if rest != "" {
+			syms = append(syms, e.sym)
+		}
 		f.role = e.role
 		above := m.paths.states[state].class
 		kept = v.kept[above]

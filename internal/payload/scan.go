@@ -76,6 +76,8 @@ type frame struct {
 	lat, lon int32  // hits of an object's position; none or several: below 0
 	pair     int32  // the last hit that waits for a name beside it; -1: none
 	path     uint16 // state of the automaton
+	sym      uint16 // number of the key that leads here
+	above    int16  // frame of the object that has this key; none: the record starts here
 	named    Class  // what the name beside a value says
 	object   bool
 	governed bool // a category governs all in here
@@ -123,6 +125,10 @@ func (s *Scan) Text(id ID) (text []byte, ok bool) {
 	return text, ok
 }
 
+// Split reports whether the Matcher was asked to find records inside the
+// document. Else the document is the only one.
+func (s *Scan) Split() bool { return s.m.records }
+
 // Free gives the scan back.
 func (s *Scan) Free() {
 	const keepHits = 1 << 14 // what a very large body grew is not kept
@@ -151,8 +157,8 @@ func (s *Scan) scan(src []byte, lim Limits) error {
 		unknown  = m.spec.Unknown
 		depth    int
 		i        int
-		f        = &frame{hit: none, path: m.paths.document} // encloses the root
-		record   = none                                      // the open record
+		f        = &frame{hit: none, path: m.paths.document, above: none} // encloses the root
+		record   = none                                                   // the open record
 
 		// Of the value at hand:
 		key  = noKey
@@ -255,6 +261,14 @@ value: // src[i:] is white space and a value
 			inner := &s.frames[depth]
 			depth++
 			*inner = frame{start: uint32(i), hit: hit, lat: none, lon: none, pair: none, path: path, governed: governed, object: c == '{'}
+			switch {
+			case f.object:
+				inner.sym, inner.above = ent.sym, int16(depth-2)
+			case f.records || depth == 1:
+				inner.above = none
+			default: // arrays are no steps
+				inner.sym, inner.above = f.sym, f.above
+			}
 			if c == '[' {
 				inner.records = opensRecords || depth == 1 && f.records
 			}
@@ -263,6 +277,7 @@ value: // src[i:] is white space and a value
 				record = len(s.Records)
 				s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits))})
 				inner.path = m.paths.record
+				inner.sym, inner.above = 0, none
 				if hit != none {
 					s.Records[record].lo = hit
 				}
@@ -430,6 +445,9 @@ member: // src[i] is the quote that opens a key of the object f
 		i = end + 1
 	}
 	path = m.paths.next(f.path, ent.sym)
+	if ent.suffixes != 0 {
+		ent.class = s.enclosed(ent, f)
+	}
 	if i < len(src) && src[i] != ':' {
 		i = skipSpace(src, i)
 	}
@@ -438,6 +456,19 @@ member: // src[i] is the quote that opens a key of the object f
 	}
 	i++
 	goto value
+}
+
+// enclosed returns the class of a key with suffixes in the object f.
+func (s *Scan) enclosed(e entry, f *frame) Class {
+	at := f
+	return s.m.enclosed(e, func(n int) (uint16, bool) {
+		if n == 0 {
+			at = f
+		} else if at.above != none {
+			at = &s.frames[at.above]
+		}
+		return at.sym, at.above != none
+	})
 }
 
 // coordinate notes a half of the position of the object f.

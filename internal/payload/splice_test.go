@@ -49,7 +49,7 @@ var testActions = []Action{
 func testMatcher(t testing.TB, change func(*Spec)) *Matcher {
 	t.Helper()
 	s := Spec{Rules: []Rule{
-		{Category: catDrop, Keys: []string{"imei", "device_id", "手机号", "$mac", "both", "a.key.longer.than.sixteen.bytes"}, Paths: []string{"user.id", "deep.*.secret", "**.exif.gps", `"dotted.key".x`, "tree.**"}},
+		{Category: catDrop, Keys: []string{"imei", "device_id", "手机号", "$mac", "both", "a.key.longer.than.sixteen.bytes"}, Paths: []string{"user.id", "deep.*.secret", "**.exif.gps", `"dotted.key".x`, "tree.**", "**.a.b.tail", "**.p.*.tail", "**.single"}},
 		{Category: catNull, Keys: []string{"nil_me"}},
 		{Category: catBlock, Keys: []string{"card"}},
 		{Category: catUpper, Keys: []string{"name_of", "both", "two"}},
@@ -124,6 +124,9 @@ func TestApply(t *testing.T) {
 		{"a path is anchored", `{"a":{"user":{"id":1}}}`, `{"a":{"user":{"id":1}}}`},
 		{"a path with one step open", `{"deep":{"p":{"secret":1,"s":2},"q":{"secret":3}},"secret":4}`, `{"deep":{"p":{"s":2},"q":{}},"secret":4}`},
 		{"a path from any depth", `{"a":{"exif":{"gps":1,"x":2}},"exif":{"gps":3}}`, `{"a":{"exif":{"x":2}},"exif":{}}`},
+		{"a path of one step from any depth", `{"single":1,"x":[{"single":2,"y":3}]}`, `{"x":[{"y":3}]}`},
+		{"a longer path from any depth", `{"tail":0,"b":{"tail":1},"a":{"b":[[{"tail":2,"x":3}]]},"z":{"a":{"b":{"tail":4}}}}`, `{"tail":0,"b":{"tail":1},"a":{"b":[[{"x":3}]]},"z":{"a":{"b":{}}}}`},
+		{"a path from any depth with one step open", `{"p":{"q":{"tail":1},"tail":2},"x":{"p":[{"any":{"tail":3}}]}}`, `{"p":{"q":{},"tail":2},"x":{"p":[{"any":{}}]}}`},
 		{"a path to everything below", `{"tree":{"a":1},"b":2}`, `{"b":2}`},
 		{"a path with a dotted step", `{"dotted.key":{"x":1,"y":2}}`, `{"dotted.key":{"y":2}}`},
 		{"a name/value pair", `[{"name":"imei","value":"86"},{"name":"other","value":"1"}]`, `[{"name":"imei"},{"name":"other","value":"1"}]`},

@@ -20,13 +20,18 @@ type Vector struct {
 	trans   []Transformer // by class; nil where the op is not Transform
 	governs []bool        // by class: whether it holds a category
 	kept    []bool        // by class: whether what stands there is exempt from Unknown
+	keyed   bool          // some transform needs Params.Key
 }
 
 // NewVector makes a vector of the actions, indexed by Category; a category
 // without one drops.
 func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 	n := len(m.classes)
-	v := &Vector{j, actions, make([]Op, n), make([]Transformer, n), make([]bool, n), make([]bool, n)}
+	v := &Vector{j, actions, make([]Op, n), make([]Transformer, n), make([]bool, n), make([]bool, n), false}
+	for _, a := range actions {
+		_, keyed := a.T.(Keyed)
+		v.keyed = v.keyed || keyed
+	}
 	for c, cl := range m.classes {
 		act := Action{}
 		for _, cat := range cl.categories {
@@ -43,6 +48,9 @@ func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 	}
 	return v
 }
+
+// Keyed reports whether some transform of the vector needs Params.Key.
+func (v *Vector) Keyed() bool { return v.keyed }
 
 func (v *Vector) action(c Category) Action {
 	if int(c) >= len(v.byCat) {
@@ -94,16 +102,28 @@ func (r *Report) Untouched() bool {
 	return r.Unknown == 0 && r.Blocked == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
 }
 
+// Note records what was done to values of these categories elsewhere, such as
+// in headers.
+func (r *Report) Note(op Op, categories ...Category) {
+	for _, c := range categories {
+		r.set(op).add(c)
+	}
+}
+
+func (r *Report) set(op Op) *bitset {
+	switch op {
+	case Transform:
+		return &r.changed
+	case Block:
+		return &r.blocked
+	}
+	return &r.dropped
+}
+
 // note records op for the categories of the classes that asked for more than
 // passing.
 func (r *Report) note(m *Matcher, v *Vector, op Op, classes ...Class) {
-	set := &r.dropped
-	switch op {
-	case Transform:
-		set = &r.changed
-	case Block:
-		set = &r.blocked
-	}
+	set := r.set(op)
 	for _, c := range classes {
 		for _, cat := range m.classes[c].categories {
 			if a := v.action(cat); a.Op == op || a.Op != Pass && op != Block && a.Op != Block {

@@ -106,17 +106,19 @@ func TestASlotThatMovedIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openStore(t, c, o)
 			id := testID(name)
-			decideOn := func() {
-				err := s.Commit(t.Context(), decision(t, id, load(t, s, id), consent.Granted))
+			commit := func(w consent.Write) {
+				t.Helper()
+				err := s.Commit(t.Context(), w)
 				if err != nil && (o.Replicas == 0 || !strings.Contains(err.Error(), "0 of 1")) {
 					t.Fatal(err)
 				}
 			}
-			decideOn()
+			w := decision(t, id, consent.State{}, consent.Granted)
+			commit(w)
 			slot := admin(t, servers[0].Addr).ClusterKeySlot(t.Context(), stateKey(id)).Val()
 			from, to := owner(t, servers, slot)
 			moveSlot(t, servers, slot, from, to, stateKey(id), ledgerKey(id))
-			decideOn()
+			commit(decision(t, id, w.Next, consent.Withdrawn))
 			if n := len(chain(t, s, id)); n != 2 {
 				t.Errorf("%d entries, want 2", n)
 			}

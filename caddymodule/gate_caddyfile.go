@@ -1,0 +1,134 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("consent_gate", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		g := new(Gate)
+		return g, g.UnmarshalCaddyfile(h.Dispenser)
+	})
+	// Ahead of handle and route, so that a gate beside one is never skipped;
+	// after what finds out who the user is; inside encode.
+	httpcaddyfile.RegisterDirectiveOrder("consent_gate", httpcaddyfile.Before, "invoke")
+}
+
+// UnmarshalCaddyfile sets up the gate from Caddyfile tokens. Syntax:
+//
+//	consent_gate <recipient> {
+//		subject        <placeholder> | json <path> | query <name> | cookie <name>
+//		device         <placeholder> | json <path> | query <name> | cookie <name>
+//		purposes       <purpose...>
+//		exempt         <exemption...>
+//		records        <path>
+//		mode           enforce | observe
+//		max_body       <size>
+//		on_unreadable  block | pass
+//		on_store_error block | strip
+//		media          <type...>
+//		session        <cookie...>
+//	}
+//
+// subject, device and exempt may be repeated.
+func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive
+	if !d.Args(&g.Recipient) {
+		return d.Err("which recipient of the policy does this route go to? Write consent_gate RECIPIENT")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := map[string]bool{}
+	for d.NextBlock(0) {
+		name := d.Val()
+		switch name {
+		case "subject", "device", "exempt":
+		default:
+			if seen[name] {
+				return d.Errf("%s is given twice", name)
+			}
+			seen[name] = true
+		}
+		if err := g.unmarshalSubdirective(d, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Gate) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error {
+	word := func(to *string) error {
+		if !d.Args(to) || d.NextArg() {
+			return d.Errf("%s takes one argument", name)
+		}
+		return nil
+	}
+	words := func(to *[]string) error {
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.Errf("%s takes at least one argument", name)
+		}
+		*to = append(*to, args...)
+		return nil
+	}
+	switch name {
+	case "subject":
+		return unmarshalSource(d, name, &g.Subject)
+	case "device":
+		return unmarshalSource(d, name, &g.Device)
+	case "purposes":
+		return words(&g.Purposes)
+	case "exempt":
+		return words(&g.Exempt)
+	case "media":
+		return words(&g.Media)
+	case "session":
+		return words(&g.Session)
+	case "records":
+		return word(&g.Records)
+	case "mode":
+		return word(&g.Mode)
+	case "on_unreadable":
+		return word(&g.OnUnreadable)
+	case "on_store_error":
+		return word(&g.OnStoreError)
+	case "max_body":
+		var size string
+		if err := word(&size); err != nil {
+			return err
+		}
+		n, err := humanize.ParseBytes(size)
+		if err != nil || n == 0 || n > 1<<31 {
+			return d.Errf("max_body %s is no size between 1 byte and 2 GiB: write 4MiB", size)
+		}
+		g.MaxBody = int64(n)
+		return nil
+	}
+	return d.Errf("unrecognized subdirective %q", name)
+}
+
+func unmarshalSource(d *caddyfile.Dispenser, name string, to *[]IDSource) error {
+	args := d.RemainingArgs()
+	var s IDSource
+	switch {
+	case len(args) == 1:
+		s.Placeholder = args[0]
+	case len(args) == 2 && args[0] == "json":
+		s.JSON = args[1]
+	case len(args) == 2 && args[0] == "query":
+		s.Query = args[1]
+	case len(args) == 2 && args[0] == "cookie":
+		s.Cookie = args[1]
+	default:
+		return d.Errf("%s takes a placeholder, or json PATH, query NAME or cookie NAME", name)
+	}
+	*to = append(*to, s)
+	return nil
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*Gate)(nil)
