@@ -61,10 +61,15 @@ func (c *Cache[V]) fetch(ctx context.Context, ids []ID, into map[ID]*entry[V]) e
 	flights := make([]*flight[V], len(ids))
 	done := make(chan struct{})
 
-	lease := c.opts.Now().Add(c.opts.Lease)
 	c.mu.Lock()
-	generation := c.generation.Load()
+	f := c.finder()
+	generation, lease := f.generation, f.now.Add(c.opts.Lease)
 	for i, id := range ids {
+		// One that was being read a moment ago may be here by now.
+		if e := f.find(id); e != nil {
+			into[id] = e
+			continue
+		}
 		fl := c.flights[id]
 		if fl == nil || fl.generation != generation {
 			fl = &flight[V]{generation: generation, done: done}
@@ -82,6 +87,9 @@ func (c *Cache[V]) fetch(ctx context.Context, ids []ID, into map[ID]*entry[V]) e
 		go c.fly(context.WithoutCancel(ctx), own, ownFlights, generation, lease, done)
 	}
 	for i, fl := range flights {
+		if fl == nil {
+			continue
+		}
 		select {
 		case <-fl.done:
 		case <-ctx.Done():

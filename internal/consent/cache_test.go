@@ -19,16 +19,17 @@ type cacheStore struct {
 	loads  [][]ID
 	err    error
 
-	// gate, when not nil, is what a reading waits for after it has read.
-	gate    chan struct{}
-	reading chan []ID
+	// While held, each reading, once it has read, is handed out on reading and
+	// waits until that is closed.
+	held    bool
+	reading chan chan struct{}
 	watch   chan func(changed func(ID), reset func(bool))
 }
 
 func newCacheStore() *cacheStore {
 	return &cacheStore{
 		states:  make(map[ID]State),
-		reading: make(chan []ID, 100),
+		reading: make(chan chan struct{}, 100),
 		watch:   make(chan func(func(ID), func(bool))),
 	}
 }
@@ -36,16 +37,17 @@ func newCacheStore() *cacheStore {
 func (s *cacheStore) Load(ctx context.Context, ids []ID) ([]State, error) {
 	s.mu.Lock()
 	s.loads = append(s.loads, slices.Clone(ids))
-	err, gate := s.err, s.gate
+	err, held := s.err, s.held
 	states := make([]State, len(ids))
 	for i, id := range ids {
 		states[i] = s.states[id]
 	}
 	s.mu.Unlock()
-	if gate != nil {
-		s.reading <- ids
+	if held {
+		finish := make(chan struct{})
+		s.reading <- finish
 		select {
-		case <-gate:
+		case <-finish:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -73,17 +75,10 @@ func (s *cacheStore) set(id ID, st State) {
 	s.states[id] = st
 }
 
-func (s *cacheStore) hold() (release func()) {
+func (s *cacheStore) hold(held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	gate := make(chan struct{})
-	s.gate = gate
-	return func() {
-		s.mu.Lock()
-		s.gate = nil
-		s.mu.Unlock()
-		close(gate)
-	}
+	s.held = held
 }
 
 func (s *cacheStore) fail(err error) {
@@ -259,25 +254,45 @@ func TestAForgottenLoadIsNotKept(t *testing.T) {
 			c := startCache(t, s, CacheOptions{}, derivePermits)
 			u := Subject{User: "u"}
 
-			release := s.hold()
+			s.hold(true)
 			early := make(chan permits, 1)
 			go func() { early <- mustGet(t, c, u) }()
-			<-s.reading
+			earlyReading := <-s.reading
 
 			s.set("u", stateOf(2, Withdrawn))
 			invalidate(c)
 			late := make(chan permits, 1)
 			go func() { late <- mustGet(t, c, u) }()
-			<-s.reading // it reads for itself, and does not wait for the first
-			release()
+			lateReading := <-s.reading // it reads for itself, and does not wait for the first
+			s.hold(false)
+			close(lateReading)
 			if v := <-late; v.version != 2 {
 				t.Errorf("a request after the write read version %d", v.version)
 			}
+			close(earlyReading)
 			<-early
 			if v := mustGet(t, c, u); v.version != 2 {
 				t.Errorf("version %d was kept", v.version)
 			}
 		})
+	}
+}
+
+func TestAForgottenLoadIsNotKeptThoughNobodyAsksMeanwhile(t *testing.T) {
+	s := newCacheStore()
+	c := startCache(t, s, CacheOptions{}, derivePermits)
+	u := Subject{User: "u"}
+	s.hold(true)
+	early := make(chan permits, 1)
+	go func() { early <- mustGet(t, c, u) }()
+	reading := <-s.reading
+	s.set("u", stateOf(1, Denied))
+	c.Forget("u")
+	s.hold(false)
+	close(reading)
+	<-early
+	if v := mustGet(t, c, u); v.version != 1 {
+		t.Errorf("version %d was kept", v.version)
 	}
 }
 
@@ -337,11 +352,11 @@ func TestOneReadingServesAllWhoWait(t *testing.T) {
 	c := startCache(t, s, CacheOptions{}, derivePermits)
 	u := Subject{User: "u"}
 
-	release := s.hold()
+	s.hold(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() { _, err := c.Get(ctx, u); first <- err }()
-	<-s.reading
+	reading := <-s.reading
 
 	var wg sync.WaitGroup
 	for range 10 {
@@ -355,7 +370,7 @@ func TestOneReadingServesAllWhoWait(t *testing.T) {
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first request: %v", err)
 	}
-	release()
+	close(reading)
 	wg.Wait()
 	s.expectLoads(t, []ID{"u"})
 }
@@ -363,7 +378,7 @@ func TestOneReadingServesAllWhoWait(t *testing.T) {
 func TestAReadingIsBounded(t *testing.T) {
 	s := newCacheStore()
 	c := startCache(t, s, CacheOptions{LoadTimeout: 10 * time.Millisecond}, derivePermits)
-	defer s.hold()()
+	s.hold(true)
 	if _, err := c.Get(context.Background(), Subject{User: "u"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}

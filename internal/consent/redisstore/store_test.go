@@ -46,6 +46,40 @@ func TestAStateOfThousandsOfFieldsIsWritten(t *testing.T) {
 	}
 }
 
+func TestAWriteOnAnotherHeadConflicts(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openStore(t, Config{Addresses: []string{srv.Addr}}, Options{})
+	id := testID("u")
+	decide(t, s, id, consent.Granted)
+	// The same version, of another history: that of a restored backup, say.
+	other := decision(t, id, consent.State{}, consent.Denied).Next
+	if err := s.Commit(t.Context(), decision(t, id, other, consent.Granted)); !errors.Is(err, consent.ErrConflict) {
+		t.Errorf("Commit: %v", err)
+	}
+	if n := len(chain(t, s, id)); n != 1 {
+		t.Errorf("%d entries, want 1", n)
+	}
+}
+
+func TestErasureLeavesTheTombstoneAndTheLedger(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openStore(t, Config{Addresses: []string{srv.Addr}}, Options{})
+	id := testID("u")
+	prev := decide(t, s, id, consent.Granted)
+	w := decision(t, id, prev, consent.Withdrawn)
+	w.Next, w.Erase = consent.State{Version: w.Next.Version, Head: w.Next.Head, Tombstoned: true}, true
+	if err := s.Commit(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	fields := admin(t, srv.Addr).HGetAll(t.Context(), stateKey(id)).Val()
+	if len(fields) != 3 || fields["version"] != "2" || fields["head"] != w.Next.Head || fields["tombstone"] != "1" {
+		t.Errorf("the state is left with %q", fields)
+	}
+	if n := len(chain(t, s, id)); n != 2 {
+		t.Errorf("%d entries, want 2", n)
+	}
+}
+
 // Of many writers that read the same state one succeeds; all of them retrying,
 // each decision is in the ledger once, and the chain holds.
 func TestConcurrentWritersKeepTheChain(t *testing.T) {
@@ -213,6 +247,25 @@ func TestAWriteToAStalledServerIsUncertainAndNotRepeated(t *testing.T) {
 	id := testID("u")
 	prev := decide(t, s, id, consent.Granted)
 
+	runs := func() (n int) {
+		for line := range strings.Lines(admin(t, srv.Addr).Info(t.Context(), "commandstats").Val()) {
+			fmt.Sscanf(line, "cmdstat_evalsha:calls=%d,", &n)
+		}
+		return n
+	}
+	// A second connection, ready for use, on which the client could try again.
+	var conns []*redis.Conn
+	for range 3 {
+		c := s.client.(*redis.Client).Conn()
+		if err := c.Ping(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	before := runs()
 	srv.Pause()
 	w := decision(t, id, prev, consent.Withdrawn)
 	w.IdempotencyKey = "k"
@@ -229,6 +282,9 @@ func TestAWriteToAStalledServerIsUncertainAndNotRepeated(t *testing.T) {
 		states, err := s.Load(t.Context(), []consent.ID{id})
 		return err == nil && states[0].Version == 2
 	})
+	if n := runs() - before; n != 1 {
+		t.Errorf("the script was sent %d times", n)
+	}
 	if err := s.Commit(t.Context(), w); !errors.Is(err, consent.ErrConflict) {
 		t.Errorf("the retry: %v", err)
 	}
