@@ -184,31 +184,28 @@ var pseudonymAt = regexp.MustCompile(`⟦([a-z_.]+) (\d+)⟧`)
 
 func compareArrived(t *testing.T, got received, want, request string) {
 	t.Helper()
-	head, body, _ := strings.Cut(want, "\n\n")
-	lines := strings.Split(head, "\n")
-	if got.Line != lines[0] {
-		t.Errorf("the request line\n got  %s\n want %s", got.Line, lines[0])
-	}
-	var gotHeaders []string
+	var headers []string
 	for name, values := range got.Header {
 		for _, v := range values {
 			if !slices.Contains(added, name) {
-				gotHeaders = append(gotHeaders, name+": "+v)
+				headers = append(headers, name+": "+v)
 			}
 		}
 	}
-	var wantHeaders []string
-	for _, l := range lines[1:] {
+	slices.Sort(headers)
+	arrived := strings.Join(append([]string{got.Line}, headers...), "\n") + "\n\n" + string(got.Body)
+
+	head, body, _ := strings.Cut(want, "\n\n")
+	lines := strings.Split(head, "\n")
+	for i, l := range lines[1:] {
 		name, value, _ := strings.Cut(l, ": ")
-		wantHeaders = append(wantHeaders, http.CanonicalHeaderKey(name)+": "+value)
+		lines[i+1] = http.CanonicalHeaderKey(name) + ": " + value
 	}
-	slices.Sort(gotHeaders)
-	slices.Sort(wantHeaders)
-	if !slices.Equal(gotHeaders, wantHeaders) {
-		t.Errorf("the headers\n got  %s\n want %s", strings.Join(gotHeaders, "\n      "), strings.Join(wantHeaders, "\n      "))
-	}
+	slices.Sort(lines[1:])
+	want = strings.Join(lines, "\n") + "\n\n" + body
+
 	pattern, numbers := "", []string(nil)
-	rest := body
+	rest := want
 	for {
 		at := pseudonymAt.FindStringSubmatchIndex(rest)
 		if at == nil {
@@ -218,9 +215,9 @@ func compareArrived(t *testing.T, got received, want, request string) {
 		numbers = append(numbers, rest[at[4]:at[5]])
 		rest = rest[at[1]:]
 	}
-	m := regexp.MustCompile("^" + pattern + regexp.QuoteMeta(rest) + "$").FindStringSubmatch(string(got.Body))
+	m := regexp.MustCompile("^" + pattern + regexp.QuoteMeta(rest) + "$").FindStringSubmatch(arrived)
 	if m == nil {
-		t.Errorf("the body\n got  %s\n want %s", got.Body, body)
+		t.Errorf("arrived:\n%s\n\nwanted:\n%s", arrived, want)
 		return
 	}
 	seen := map[string]string{}

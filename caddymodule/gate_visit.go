@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -123,7 +124,7 @@ func (v *visit) readBody() (bodyKind, *Problem) {
 	body, err := readAll(r.Body, r.ContentLength, g.MaxBody)
 	v.body = body
 	if err != nil {
-		if err == errTooLarge {
+		if errors.Is(err, errTooLarge) {
 			v.rest = r.Body
 			return bodyNone, tooLarge(g.MaxBody)
 		}

@@ -186,7 +186,8 @@ func Compile(s Spec) (*Matcher, error) {
 	}
 	for _, k := range []string{"lat", "latitude", "lon", "lng", "long", "longitude"} {
 		// Known in any case: a position may be governed by its object's path.
-		m.keys[k] = m.keys[k]
+		e := m.keys[k]
+		m.keys[k] = e
 	}
 	for k, e := range m.keys {
 		e.role |= coordinateRole(k)

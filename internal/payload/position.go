@@ -58,19 +58,19 @@ func (w *splice) position(i int32, h *Hit, t PairTransformer, p Part) (changed, 
 		if !ok {
 			return false, false
 		}
-		out := append(s.made[:0], '{')
+		s.made = append(s.made[:0], '{')
 		for n, half := range []*Hit{a, b} { // in the order of the document
 			if n > 0 {
-				out = append(out, ',')
+				s.made = append(s.made, ',')
 			}
-			out = append(out, w.src[half.Key:half.Start]...)
+			s.made = append(s.made, w.src[half.Key:half.Start]...)
 			text := latText
 			if half == lon {
 				text = lonText
 			}
-			out = appendLike(out, text, w.src[half.Start:half.End])
+			s.made = appendLike(s.made, text, w.src[half.Start:half.End])
 		}
-		s.made = append(out, '}')
+		s.made = append(s.made, '}')
 		if bytes.Equal(s.made, w.src[h.Start:h.End]) {
 			return false, true
 		}

@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -29,8 +30,8 @@ func parseReference(src []byte) (node, error) {
 	if err != nil {
 		return n, err
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
-		return n, fmt.Errorf("more than one value: %v", err)
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return n, fmt.Errorf("more than one value: %w", err)
 	}
 	return n, nil
 }

@@ -165,10 +165,11 @@ func (s *Scan) scan(src []byte, lim Limits) error {
 		path = m.paths.document
 		ent  entry
 	)
-	if s.m.spec.Records == "" {
+	switch m.spec.Records {
+	case "":
 		s.Records = append(s.Records, Record{End: uint32(len(src))})
 		record = 0
-	} else if s.m.spec.Records == "." {
+	case ".":
 		f.records = true // an array's elements; anything else is one record
 	}
 

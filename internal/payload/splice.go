@@ -179,9 +179,9 @@ func (s *Scan) mapScalars(dst, raw []byte, t Transformer, p *Params) ([]byte, bo
 	switch raw[0] {
 	case '{':
 		return dst, false
+	case '[':
 	default:
 		return s.mapScalar(dst, raw, t, p)
-	case '[':
 	}
 	at := 0
 	for i := 0; i < len(raw); {

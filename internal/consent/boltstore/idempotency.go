@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -69,10 +70,10 @@ func putIdempotency(tx *bolt.Tx, id consent.ID, key string, seq uint64, now time
 		case err != nil:
 			return false, err
 		case r.expired(now):
-			stale = append(stale, k)
+			stale = append(stale, bytes.Clone(k)) // k is bbolt's memory, which deleting moves
 			continue
 		case oldest == nil || r.seq < least:
-			oldest, least = k, r.seq
+			oldest, least = bytes.Clone(k), r.seq
 		}
 		kept++
 	}

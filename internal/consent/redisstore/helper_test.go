@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,11 @@ func admin(t testing.TB, addr string) *redis.Client {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// online reports whether a master counts on a replica's acknowledgements.
+func online(t testing.TB, master *redis.Client) bool {
+	return strings.Contains(master.Info(t.Context(), "replication").Val(), "state=online")
 }
 
 func testID(name string) consent.ID {

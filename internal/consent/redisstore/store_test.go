@@ -303,9 +303,8 @@ func TestReplicasAcknowledge(t *testing.T) {
 	s := openStore(t, Config{Addresses: []string{master.Addr}}, Options{Replicas: 1})
 	id := testID("u")
 	r := admin(t, replica.Addr)
-	eventually(t, 20*time.Second, "the replica follows", func() bool {
-		return strings.Contains(r.Info(t.Context(), "replication").Val(), "master_link_status:up")
-	})
+	m := admin(t, master.Addr)
+	eventually(t, 20*time.Second, "the replica follows", func() bool { return online(t, m) })
 
 	w := decision(t, id, consent.State{}, consent.Granted)
 	w.IdempotencyKey = "first"
