@@ -9,6 +9,9 @@ import (
 
 // recordEvent: POST /events
 func recordEvent(c *apiCall, _ []string) *Problem {
+	if problem := c.parameters(); problem != nil {
+		return problem
+	}
 	key, problem := c.idempotencyKey()
 	if problem != nil {
 		return problem

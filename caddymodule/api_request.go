@@ -102,9 +102,6 @@ func (c *apiCall) idempotencyKey() (string, *Problem) {
 
 // body reads the body of a call, which is JSON.
 func (c *apiCall) body() (io.Reader, *Problem) {
-	if problem := c.parameters(); c.URL.Path == apiPath+"/events" && problem != nil {
-		return nil, problem
-	}
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" || len(c.Header["Content-Type"]) != 1 {
 		return nil, &Problem{

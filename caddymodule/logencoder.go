@@ -32,7 +32,8 @@ func init() {
 //
 // The access and error logs of HTTP servers carry no other fields than Caddy's
 // own: what `log_append` and plugins add is left out too, unless `keep` names
-// it.
+// it. What the configuration itself puts into the text of an error, as
+// `error "{query.id}"` would, is a text like any other and stays: never do that.
 type LogEncoder struct {
 	// The encoder that writes the entries. Default: `json`, or `console` where
 	// the output is a terminal.

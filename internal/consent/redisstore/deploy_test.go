@@ -26,7 +26,9 @@ func TestAFailoverIsSurvived(t *testing.T) {
 	host, port, _ := net.SplitHostPort(master.Addr)
 	redistest.Start(t, "replicaof", host+" "+port)
 	sentinel := redistest.StartSentinel(t, "consent", master)
-	s := openStore(t, Config{Addresses: []string{sentinel.Addr}, Sentinel: &Sentinel{Master: "consent"}}, Options{Replicas: 1})
+	// A replica that has just begun to follow may take its time.
+	s := openStore(t, Config{Addresses: []string{sentinel.Addr}, Sentinel: &Sentinel{Master: "consent"}, ReadTimeout: 3 * time.Second},
+		Options{Replicas: 1, ReplicaTimeout: 2 * time.Second, Timeout: 4 * time.Second})
 	id := testID("u")
 	op := admin(t, sentinel.Addr)
 	eventually(t, 20*time.Second, "the sentinel knows the replica", func() bool {

@@ -300,7 +300,8 @@ func TestReplicasAcknowledge(t *testing.T) {
 	master := redistest.Start(t, "repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(master.Addr)
 	replica := redistest.Start(t, "replicaof", host+" "+port)
-	s := openStore(t, Config{Addresses: []string{master.Addr}}, Options{Replicas: 1})
+	s := openStore(t, Config{Addresses: []string{master.Addr}, ReadTimeout: 3 * time.Second},
+		Options{Replicas: 1, ReplicaTimeout: 2 * time.Second, Timeout: 4 * time.Second})
 	id := testID("u")
 	r := admin(t, replica.Addr)
 	m := admin(t, master.Addr)
