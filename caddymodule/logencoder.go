@@ -68,7 +68,7 @@ func (e *LogEncoder) Provision(ctx caddy.Context) error {
 	}
 	mod, err := ctx.LoadModule(e, "WrappedRaw")
 	if err != nil {
-		return fmt.Errorf("loading the wrapped log encoder: %v", err)
+		return fmt.Errorf("loading the wrapped log encoder: %w", err)
 	}
 	enc, ok := mod.(zapcore.Encoder)
 	if !ok {
@@ -98,7 +98,7 @@ func (e *LogEncoder) wrapDefault(enc interface {
 	caddy.Provisioner
 }) error {
 	if err := enc.Provision(e.ctx); err != nil {
-		return fmt.Errorf("provisioning the default log encoder: %v", err)
+		return fmt.Errorf("provisioning the default log encoder: %w", err)
 	}
 	e.wrap(enc)
 	return nil

@@ -55,12 +55,3 @@ func (b bitset) add(other bitset) {
 		b[i] |= w
 	}
 }
-
-func (b bitset) empty() bool {
-	for _, w := range b {
-		if w != 0 {
-			return false
-		}
-	}
-	return true
-}

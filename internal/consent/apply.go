@@ -205,7 +205,7 @@ func judgeAnswer(pointer string, a Answer, p Policy, at time.Time) error {
 		return invalid(pointer+"/recipient", "is missing: this purpose is granted to one recipient at a time")
 	case !separate && a.Recipient != "":
 		return invalid(pointer+"/recipient", "must be null: this purpose is granted as a whole")
-	case !crossing && a.Recipient != "" && !strings.Contains(a.Recipient, ":") && p.HasRecipient(a.Recipient+":*"):
+	case a.Recipient != "" && !strings.Contains(a.Recipient, ":") && p.HasRecipient(a.Recipient+":*"):
 		return invalid(pointer+"/recipient", `must name one client, as in "recipient:client"`)
 	}
 	return nil

@@ -32,7 +32,7 @@ func DecodeEvent(r io.Reader) (Event, error) {
 	if err := d.object(func(name string) error { return d.event(&e, name) }); err != nil {
 		return Event{}, err
 	}
-	if _, err := d.dec.ReadToken(); err != io.EOF {
+	if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return Event{}, malformed("", "is followed by something else")
 	}
 	if e.Subject == "" {
