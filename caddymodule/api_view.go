@@ -15,7 +15,8 @@ type stateView struct {
 	Kind          consent.Kind  `json:"kind"`
 	Known         bool          `json:"known"`
 	Cancelled     bool          `json:"cancelled"`
-	PolicyVersion *string       `json:"policy_version"` // the version that was accepted
+	PolicyVersion *string       `json:"policy_version"` // the version that is accepted; null: none
+	Acceptance    *grantView    `json:"acceptance"`     // the last answer to the policy as a whole
 	MinorUntil    *time.Time    `json:"minor_until"`
 	Guardian      *guardianView `json:"guardian"`
 	Grants        []grantView   `json:"grants"`
@@ -32,7 +33,7 @@ type guardianView struct {
 }
 
 type grantView struct {
-	Purpose       string         `json:"purpose"`
+	Purpose       string         `json:"purpose,omitempty"`
 	Recipient     *string        `json:"recipient"`
 	Status        consent.Status `json:"status"`
 	PolicyVersion string         `json:"policy_version"`
@@ -67,6 +68,11 @@ func newStateView(subject string, kind consent.Kind, s *consent.State) stateView
 		view := grantView{Purpose: key.Purpose, Status: g.Status, PolicyVersion: g.Version, At: g.At, ExpiresAt: orNull(g.Expires)}
 		if key.Recipient != "" {
 			view.Recipient = &key.Recipient
+		}
+		if key.Purpose == consent.Acceptance {
+			view.Purpose = ""
+			v.Acceptance = &view
+			continue
 		}
 		v.Grants = append(v.Grants, view)
 	}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/consentgate/consentgate/internal/consent"
 	"github.com/consentgate/consentgate/internal/consent/redisstore"
@@ -15,6 +19,18 @@ import (
 
 func init() {
 	caddy.RegisterModule(RedisStore{})
+	redis.SetLogger(redisLog{})
+}
+
+// redisLog takes what the Redis client would print to the standard error to
+// Caddy's log. It repeats at every attempt what linkLog tells once.
+type redisLog struct{}
+
+// Printf logs what the client has to say.
+func (redisLog) Printf(_ context.Context, format string, v ...any) {
+	if c := caddy.Log().Named("consent.redis").Check(zapcore.DebugLevel, "client"); c != nil {
+		c.Write(zap.String("says", fmt.Sprintf(format, v...)))
+	}
 }
 
 // RedisStore keeps the decisions of subjects in Redis 7.0 or newer: one server,

@@ -29,6 +29,7 @@ type server struct {
 	Data     string // the directory for the embedded store
 	upstream *upstream
 	source   string
+	policy   string // the policy's file, where the test has one of its own
 }
 
 // startCaddy adapts and loads a Caddyfile. In it, these words are replaced:

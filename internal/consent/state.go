@@ -100,12 +100,6 @@ type Guardian struct {
 // Live reports whether the guardian's answer still holds.
 func (g *Guardian) Live(now time.Time) bool { return g != nil && live(g.Expires, now) }
 
-// Grants reports whether the guardian consents to a purpose now.
-func (g *Guardian) Grants(purpose string, now time.Time) bool {
-	return g.Live(now) && g.Status == Granted &&
-		(slices.Contains(g.Purposes, purpose) || slices.Contains(g.Purposes, "*"))
-}
-
 // State is all that a subject has decided, as of its Version. The zero State
 // is that of a subject who granted nothing.
 //
@@ -113,8 +107,7 @@ func (g *Guardian) Grants(purpose string, now time.Time) bool {
 // whole (Recipient "") governs every recipient of it, also those that the
 // policy did not name then, and beats whatever stands for one recipient; a
 // refusal of "open_platform" likewise governs each "open_platform:CLIENT".
-// [State.Refused] reads them so. A grant never reaches beyond its own key:
-// [State.Granted].
+// [State.Refused] reads them so. A grant never reaches beyond its own key.
 type State struct {
 	Policy     string    // the policy version that the subject accepted; empty: none
 	MinorUntil time.Time // zero: not known to be a minor
@@ -157,18 +150,6 @@ func (s *State) Refused(purpose, recipient string, now time.Time) bool {
 func (s *State) refusedAt(k GrantKey, now time.Time) bool {
 	g, ok := s.Grants[k]
 	return ok && g.refuses() && g.Live(now)
-}
-
-// Granted returns the live grant of exactly this purpose and recipient, unless
-// it is [State.Refused]. For a separate purpose, ask with the recipient and its
-// per value; for any other, with an empty recipient. Whether the version that
-// it was given under is young enough is for the rules to judge.
-func (s *State) Granted(purpose, recipient string, now time.Time) (Grant, bool) {
-	g, ok := s.Grants[GrantKey{purpose, recipient}]
-	if !ok || g.Status != Granted || !g.Live(now) || s.Refused(purpose, recipient, now) {
-		return Grant{}, false
-	}
-	return g, true
 }
 
 // clone copies what a later change could reach: states are read by many.

@@ -9,10 +9,9 @@ import (
 	"github.com/consentgate/consentgate/internal/consent"
 )
 
-// Commit implements consent.Store. Commits made at the same time share one
-// transaction, and so one fsync, which is over when Commit returns. Once it is
-// under way it is not cut short when ctx ends: its outcome is known within one
-// fsync, and is the truth.
+// Commit implements consent.Store. It returns when the write has been fsynced,
+// or refused. Once it is under way it is not cut short when ctx ends: its
+// outcome is known within an fsync or two, and is the truth.
 func (s *Store) Commit(ctx context.Context, w consent.Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -31,39 +30,38 @@ func (s *Store) Commit(ctx context.Context, w consent.Write) error {
 	if err != nil {
 		return err
 	}
-	conflict := false
-	err = s.db.Batch(func(tx *bolt.Tx) error {
-		// This may run more than once. A conflict is no error to the batch: it
-		// wrote nothing, and must not make the others of the batch run anew.
-		conflict = false
-		states := tx.Bucket(bucketStates)
-		now, err := getState(states, w.ID)
-		if err != nil {
-			return err
+	err = s.group.commit(s.db, func(tx *bolt.Tx) (refused, failed error) {
+		if err := s.judge(tx, &w); err != nil {
+			return err, nil
 		}
-		if now.Version != w.Prev.Version || now.Head != w.Prev.Head {
-			conflict = true
-			return nil
-		}
-		if w.IdempotencyKey != "" {
-			taken, err := putIdempotency(tx, w.ID, w.IdempotencyKey, w.Entry.Seq, s.now())
-			if err != nil || taken {
-				conflict = taken
-				return err
-			}
-		}
-		if err := tx.Bucket(bucketLedger).Put(ledgerKey(w.ID, w.Entry.Seq), entry); err != nil {
-			return err
-		}
-		return states.Put([]byte(w.ID), record)
+		return nil, errors.Join(
+			putIdempotency(tx, w.ID, w.IdempotencyKey, w.Entry.Seq, s.now()),
+			tx.Bucket(bucketLedger).Put(ledgerKey(w.ID, w.Entry.Seq), entry),
+			tx.Bucket(bucketStates).Put([]byte(w.ID), record),
+		)
 	})
-	if conflict && err == nil {
-		return consent.ErrConflict
-	}
-	err = closed(err)
-	if !errors.Is(err, consent.ErrClosed) {
+	if !errors.Is(err, consent.ErrClosed) && !errors.Is(err, consent.ErrConflict) {
 		// After a failed fsync too: what is on disk is not known then.
 		s.watchers.announce(w.ID)
+	}
+	return err
+}
+
+// judge says whether a write may be applied to what is stored.
+func (s *Store) judge(tx *bolt.Tx, w *consent.Write) error {
+	now, err := getState(tx.Bucket(bucketStates), w.ID)
+	if err != nil {
+		return err
+	}
+	if now.Version != w.Prev.Version || now.Head != w.Prev.Head {
+		return consent.ErrConflict
+	}
+	if w.IdempotencyKey == "" {
+		return nil
+	}
+	_, taken, err := getIdempotency(tx, w.ID, w.IdempotencyKey, s.now())
+	if err == nil && taken {
+		err = consent.ErrConflict
 	}
 	return err
 }

@@ -52,11 +52,11 @@ func getIdempotency(tx *bolt.Tx, id consent.ID, key string, now time.Time) (seq 
 	return r.seq, err == nil && !r.expired(now), err
 }
 
-// putIdempotency remembers a key, unless it is taken, and forgets the subject's
+// putIdempotency remembers a key, if there is one, and forgets the subject's
 // expired ones and the oldest beyond the limit.
-func putIdempotency(tx *bolt.Tx, id consent.ID, key string, seq uint64, now time.Time) (taken bool, err error) {
-	if _, taken, err = getIdempotency(tx, id, key, now); err != nil || taken {
-		return taken, err
+func putIdempotency(tx *bolt.Tx, id consent.ID, key string, seq uint64, now time.Time) error {
+	if key == "" {
+		return nil
 	}
 	b := tx.Bucket(bucketIdempotency)
 	var stale [][]byte
@@ -67,9 +67,7 @@ func putIdempotency(tx *bolt.Tx, id consent.ID, key string, seq uint64, now time
 	for k, v := c.Seek(prefix); hasPrefix(k, prefix); k, v = c.Next() {
 		r, err := decodeRemembered(v)
 		switch {
-		case err != nil:
-			return false, err
-		case r.expired(now):
+		case err != nil, r.expired(now): // a damaged one finds nothing anyway
 			stale = append(stale, bytes.Clone(k)) // k is bbolt's memory, which deleting moves
 			continue
 		case oldest == nil || r.seq < least:
@@ -82,10 +80,10 @@ func putIdempotency(tx *bolt.Tx, id consent.ID, key string, seq uint64, now time
 	}
 	for _, k := range stale {
 		if err := b.Delete(k); err != nil {
-			return false, err
+			return err
 		}
 	}
 	v := binary.BigEndian.AppendUint64(nil, seq)
 	v = binary.BigEndian.AppendUint64(v, uint64(now.UnixMilli()))
-	return false, b.Put(idempotencyKey(id, key), v)
+	return b.Put(idempotencyKey(id, key), v)
 }

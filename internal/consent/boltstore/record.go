@@ -94,9 +94,10 @@ func getEntry(id consent.ID, k, v []byte) (consent.Entry, error) {
 	return e, nil
 }
 
-// checkID refuses ids whose keys could run into another's.
+// checkID refuses ids whose keys could run into another's, or that bbolt would
+// refuse in the midst of a transaction that others share.
 func checkID(id consent.ID) error {
-	if id == "" || strings.IndexByte(string(id), 0) >= 0 {
+	if id == "" || len(id) > 256 || strings.IndexByte(string(id), 0) >= 0 {
 		return errors.New("the embedded consent store: no subject has such an ID")
 	}
 	return nil

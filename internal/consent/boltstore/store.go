@@ -37,11 +37,6 @@ var (
 	format    = []byte("1")
 )
 
-// batchDelay is how long a commit waits for others to share its fsync. It is
-// less than an fsync takes, so that a lone write is not noticeably later, and
-// under load each fsync still carries what came during the one before.
-const batchDelay = 200 * time.Microsecond
-
 // Options are optional.
 type Options struct {
 	// Timeout is how long Open waits for another process to let go of the file.
@@ -55,6 +50,7 @@ type Options struct {
 type Store struct {
 	db       *bolt.DB
 	now      func() time.Time
+	group    group
 	watchers *watchers
 }
 
@@ -74,9 +70,13 @@ func Open(path string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the embedded consent store: %w", err)
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:      opts.Timeout,
-		FreelistType: bolt.FreelistMapType,
+	var db *bolt.DB
+	err := guard(func() (err error) {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:      opts.Timeout,
+			FreelistType: bolt.FreelistMapType,
+		})
+		return err
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("the embedded consent store %s is locked: is another consentgate using it?", path)
@@ -84,7 +84,6 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the embedded consent store %s: %w", path, err)
 	}
-	db.MaxBatchDelay = batchDelay
 	if err := errors.Join(os.Chmod(path, 0o600), prepare(db), syncDir(dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("the embedded consent store %s: %w", path, err), db.Close())
 	}
@@ -94,25 +93,27 @@ func Open(path string, opts Options) (*Store, error) {
 // prepare makes the buckets of a new file, and refuses a file of another
 // format before anything is read from it.
 func prepare(db *bolt.DB) error {
-	return db.Update(func(tx *bolt.Tx) error {
-		if meta := tx.Bucket(bucketMeta); meta != nil {
-			if f := meta.Get(keyFormat); string(f) != string(format) {
-				return fmt.Errorf("the file has format %q, and this program reads %q", f, format)
-			}
-			for _, name := range [][]byte{bucketStates, bucketLedger, bucketIdempotency} {
-				if tx.Bucket(name) == nil {
-					return fmt.Errorf("%w: the bucket %q is missing", consent.ErrCorrupt, name)
-				}
-			}
-			return nil
+	return guard(func() error { return db.Update(prepareIn) })
+}
+
+func prepareIn(tx *bolt.Tx) error {
+	if meta := tx.Bucket(bucketMeta); meta != nil {
+		if f := meta.Get(keyFormat); string(f) != string(format) {
+			return fmt.Errorf("the file has format %q, and this program reads %q", f, format)
 		}
-		for _, name := range [][]byte{bucketMeta, bucketStates, bucketLedger, bucketIdempotency} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
+		for _, name := range [][]byte{bucketStates, bucketLedger, bucketIdempotency} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: the bucket %q is missing", consent.ErrCorrupt, name)
 			}
 		}
-		return tx.Bucket(bucketMeta).Put(keyFormat, format)
-	})
+		return nil
+	}
+	for _, name := range [][]byte{bucketMeta, bucketStates, bucketLedger, bucketIdempotency} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keyFormat, format)
 }
 
 // syncDir makes the name of a new file durable: what was acknowledged in a file
@@ -210,13 +211,5 @@ func (s *Store) view(ctx context.Context, read func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return closed(s.db.View(read))
-}
-
-// closed gives bbolt's word for a closed file our name.
-func closed(err error) error {
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return consent.ErrClosed
-	}
-	return err
+	return guard(func() error { return s.db.View(read) })
 }

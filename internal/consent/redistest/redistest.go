@@ -75,7 +75,7 @@ func (s *Server) signal(sig syscall.Signal) {
 		s.t.Errorf("redistest: %v: %v", sig, err)
 	}
 	if sig == syscall.SIGKILL {
-		_ = <-s.done // it was killed: that is its error
+		<-s.done //nolint:errcheck // it was killed, and that is its error
 		s.cmd = nil
 	}
 }
@@ -95,15 +95,16 @@ func (s *Server) run() {
 	cmd := s.cmd
 	go func() { done <- cmd.Wait() }()
 
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.After(10 * time.Second)
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
 	for !s.answers() {
 		select {
+		case <-look.C:
 		case err := <-done:
 			s.cmd = nil
 			s.t.Fatalf("redistest: redis-server ended: %v\n%s", err, s.log())
-		default:
-		}
-		if time.Now().After(deadline) {
+		case <-deadline:
 			s.t.Fatalf("redistest: redis-server does not answer\n%s", s.log())
 		}
 	}
@@ -114,7 +115,6 @@ func (s *Server) run() {
 func (s *Server) answers() bool {
 	conn, err := net.DialTimeout("tcp", s.Addr, 20*time.Millisecond)
 	if err != nil {
-		time.Sleep(2 * time.Millisecond) // between two looks
 		return false
 	}
 	defer conn.Close()

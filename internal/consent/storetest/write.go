@@ -11,15 +11,13 @@ import (
 	"github.com/consentgate/consentgate/internal/consent"
 )
 
-// any allows every version, purpose and recipient that is asked for.
-type lenient struct{ versions []string }
+// lenient is a policy of one version that has every purpose and no recipient.
+type lenient struct{}
 
-func (l lenient) Versions() []string   { return l.versions }
-func (lenient) HasPurpose(string) bool { return true }
-func (lenient) HasRecipient(string) bool {
-	return false
-}
-func (lenient) Separate(string) bool { return false }
+func (lenient) Versions() []string       { return []string{"v1"} }
+func (lenient) HasPurpose(string) bool   { return true }
+func (lenient) HasRecipient(string) bool { return false }
+func (lenient) Separate(string) bool     { return false }
 
 // start is when the first write of every test is made.
 var start = time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.UTC)
@@ -47,7 +45,7 @@ func apply(t *testing.T, id consent.ID, prev consent.State, answers ...consent.A
 		Event:   consent.Event{PolicyVersion: "v1", AcceptPolicy: &accept, Grants: answers},
 	}
 	at := start.Add(time.Duration(prev.Version) * time.Second)
-	next, entry, err := consent.Apply(prev, d, lenient{[]string{"v1"}}, at)
+	next, entry, err := consent.Apply(prev, d, lenient{}, at)
 	if err != nil {
 		t.Fatalf("Apply: %v", err)
 	}
