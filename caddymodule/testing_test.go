@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,6 +165,12 @@ func (s *server) do(method, target, body string, headers ...string) reply {
 	}
 	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	res, err := tr.RoundTrip(req)
+	// After a reload the old listener may still be handed a connection, and
+	// closes it unanswered; nothing has read the request then.
+	for n := 0; n < 20 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)); n++ {
+		req.Body = io.NopCloser(strings.NewReader(body))
+		res, err = tr.RoundTrip(req)
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
