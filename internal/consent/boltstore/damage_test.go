@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/consentgate/consentgate/internal/consent"
 )
@@ -37,7 +38,9 @@ func TestALostPageIsAnErrorAndNoState(t *testing.T) {
 		if err := os.WriteFile(lost, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		t0 := time.Now()
 		s, err := Open(lost, Options{})
+		t.Log(at/page, time.Since(t0), err)
 		if err != nil {
 			found++
 			continue
