@@ -105,7 +105,7 @@ func TestAChangedPolicyComesIntoForce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rewrite(strings.Replace(samplePolicy("2026-01-01", ""), "basis: necessary", "basis: neccessary", 1)) //nolint:misspell // the typo is the test
+	rewrite(strings.Replace(samplePolicy("2026-01-01", ""), "basis: necessary", "basis: neccessary", 1))
 	s.waitForLog("the changed policy is refused")
 	if !strings.Contains(s.logs(), "policy.yaml:") || version() != "2025-01-01" {
 		t.Errorf("version %v, logs %s", version(), s.logs())

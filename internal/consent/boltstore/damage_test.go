@@ -2,11 +2,11 @@ package boltstore
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/consentgate/consentgate/internal/consent"
 )
@@ -19,7 +19,7 @@ func TestALostPageIsAnErrorAndNoState(t *testing.T) {
 	// Enough for the buckets to have pages of their own, and branches.
 	states := make(map[consent.ID]consent.State)
 	var ids []consent.ID
-	for i := range 200 {
+	for i := range 100 {
 		id := consent.ID(bytes.Repeat([]byte{byte('A' + i%26)}, 20)) + consent.ID([]byte{byte('a' + i/26), 'x'})
 		states[id] = commit(t, s, decide(t, id, consent.State{}, consent.Denied))
 		ids = append(ids, id)
@@ -30,17 +30,15 @@ func TestALostPageIsAnErrorAndNoState(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := os.Getpagesize()
-	lost := filepath.Join(dir, "lost.db")
 	found := 0
 	for at := 2 * page; at < len(file); at += page { // beyond the two meta pages
 		damaged := bytes.Clone(file)
 		clear(damaged[at : at+page])
+		lost := filepath.Join(dir, fmt.Sprintf("without-%d.db", at/page))
 		if err := os.WriteFile(lost, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t0 := time.Now()
 		s, err := Open(lost, Options{})
-		t.Log(at/page, time.Since(t0), err)
 		if err != nil {
 			found++
 			continue

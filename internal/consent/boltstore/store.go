@@ -71,21 +71,13 @@ func Open(path string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("the embedded consent store: %w", err)
 	}
 	var db *bolt.DB
-	var file *os.File
 	err := guard(func() (err error) {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:      opts.Timeout,
 			FreelistType: bolt.FreelistMapType,
-			OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-				file, err = os.OpenFile(name, flag, mode)
-				return file, err
-			},
 		})
 		return err
 	})
-	if err != nil && file != nil {
-		file.Close() // bbolt has, unless it panicked, and then holds the lock
-	}
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("the embedded consent store %s is locked: is another consentgate using it?", path)
 	}
