@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -259,6 +260,10 @@ func (d eventDecoder) boolean() (bool, error) {
 	return t.Bool(), nil
 }
 
+// rfc3339 is what time.Parse does not insist on: two digits for the hour, a
+// point before the fraction, an offset of less than a day.
+var rfc3339 = regexp.MustCompile(`^[0-9-]{10}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
 // time reads an RFC 3339 time of this or the next centuries, or null, which is
 // zero. It is cut to the millisecond.
 func (d eventDecoder) time() (time.Time, error) {
@@ -269,9 +274,8 @@ func (d eventDecoder) time() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	var t time.Time
-	// UnmarshalText is strict RFC 3339; Parse lets other spellings pass.
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || !rfc3339.MatchString(s) {
 		return time.Time{}, invalid(d.pointer(), "is not an RFC 3339 time")
 	}
 	// The zero time would read as "never".
