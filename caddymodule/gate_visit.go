@@ -74,9 +74,9 @@ func (v *visit) decide() *Problem {
 	switch kind {
 	case bodyJSON:
 		if scan.Split() {
-			v.out, v.report = scan.Apply(envelope, parts)
+			v.out, v.report = scan.Apply(nil, envelope, parts)
 		} else {
-			v.out, v.report = scan.Apply(envelope, []payload.Part{envelope})
+			v.out, v.report = scan.Apply(nil, envelope, []payload.Part{envelope})
 		}
 		if v.report.BlockedAll || v.report.Blocked > 0 && v.report.Blocked == len(scan.Records) {
 			return v.consentRequired()

@@ -41,7 +41,7 @@ func TestNoBidRequestNamesAPerson(t *testing.T) {
 		if err != nil {
 			t.Fatalf("line %d: %v", i+1, err)
 		}
-		out, _ := s.Apply(part, []payload.Part{part})
+		out, _ := s.Apply(nil, part, []payload.Part{part})
 		var before, after any
 		if err := json.Unmarshal(line, &before); err != nil {
 			t.Fatalf("line %d: %v", i+1, err)

@@ -38,7 +38,7 @@ type Spec struct {
 type Matcher struct {
 	keys  map[string]entry // by folded key
 	paths automaton
-	// By entry.suffixes, longest first; 0 is none.
+	// By entry.suffixes(), longest first; 0 is none.
 	suffixes [][]suffix
 	classes  []class
 	every    Class // of all categories that have a rule
@@ -59,13 +59,21 @@ type keep struct {
 	exact bool
 }
 
-// entry is what a folded key means.
-type entry struct {
-	class    Class
-	sym      uint16 // number of the key among those that paths name; 0: none does
-	suffixes uint16 // index in Matcher.suffixes
-	role     role
-}
+// entry is what a folded key means, packed into a word, since most keys mean
+// nothing: from the lowest bit on, 16 bits each of its class, of its number
+// among the keys that paths name (0: none does), of its index in
+// Matcher.suffixes, and of its role.
+type entry uint64
+
+func (e entry) class() Class     { return Class(e) }
+func (e entry) sym() uint16      { return uint16(e >> 16) }
+func (e entry) suffixes() uint16 { return uint16(e >> 32) }
+func (e entry) role() role       { return role(e >> 48) }
+
+func (e entry) withClass(c Class) entry     { return e&^0xffff | entry(c) }
+func (e entry) withSym(n uint16) entry      { return e&^(0xffff<<16) | entry(n)<<16 }
+func (e entry) withSuffixes(n uint16) entry { return e&^(0xffff<<32) | entry(n)<<32 }
+func (e entry) withRole(r role) entry       { return e | entry(r)<<48 }
 
 // role is what a key means beside its class.
 type role uint8
@@ -156,7 +164,7 @@ func Compile(s Spec) (*Matcher, error) {
 	}
 
 	for _, k := range slices.Sorted(maps.Keys(byKey)) {
-		m.keys[k] = entry{class: in.class(byKey[k], nil)}
+		m.keys[k] = entry(in.class(byKey[k], nil))
 	}
 	var all []Category
 	for _, r := range s.Rules {
@@ -175,23 +183,17 @@ func Compile(s Spec) (*Matcher, error) {
 		}
 	}
 	for k, n := range syms {
-		e := m.keys[k]
-		e.sym = n
-		m.keys[k] = e
+		m.keys[k] = m.keys[k].withSym(n)
 	}
 	for k, r := range pairRoles {
-		e := m.keys[k]
-		e.role |= r
-		m.keys[k] = e
+		m.keys[k] = m.keys[k].withRole(r)
 	}
 	for _, k := range []string{"lat", "latitude", "lon", "lng", "long", "longitude"} {
 		// Known in any case: a position may be governed by its object's path.
-		e := m.keys[k]
-		m.keys[k] = e
+		m.keys[k] = m.keys[k] // present, if only as 0
 	}
 	for k, e := range m.keys {
-		e.role |= coordinateRole(k)
-		m.keys[k] = e
+		m.keys[k] = e.withRole(coordinateRole(k))
 	}
 	m.buildSuffixes(pats, syms, &in)
 	pats = slices.DeleteFunc(pats, pattern.bySuffix)

@@ -167,22 +167,22 @@ func (m *Matcher) judgeName(f *field, name string, v *Vector, governed *bool) (k
 			continue
 		}
 		e := m.lookup([]byte(step))
-		state = m.paths.next(state, e.sym)
-		if e.suffixes != 0 {
-			e.class = m.enclosed(e, func(n int) (uint16, bool) {
+		state = m.paths.next(state, e.sym())
+		if e.suffixes() != 0 {
+			e = e.withClass(m.enclosed(e, func(n int) (uint16, bool) {
 				if n >= len(syms) {
 					return 0, false
 				}
 				return syms[len(syms)-1-n], true
-			})
+			}))
 		}
 		if rest != "" {
-			syms = append(syms, e.sym)
+			syms = append(syms, e.sym())
 		}
-		f.role = e.role
+		f.role = e.role()
 		above := m.paths.states[state].class
 		kept = v.kept[above]
-		for _, c := range [...]Class{e.class, above} {
+		for _, c := range [...]Class{e.class(), above} {
 			if v.governs[c] {
 				*governed = true
 				if f.n < len(f.classes) {

@@ -48,9 +48,8 @@ const (
 // borrows into the high bit of a byte that is zero (or below the bound); above a
 // true mark, and only there, false ones can stand.
 func stops(x uint64) uint64 {
-	quote := x ^ '"'*ones
-	back := x ^ '\\'*ones
-	return ((quote-ones)&^quote | (back-ones)&^back | (x-' '*ones)&^x) & highs
+	// A byte and what a quote or a backslash makes of it have the same high bit.
+	return ((x ^ '"'*ones - ones) | (x ^ '\\'*ones - ones) | (x - ' '*ones)) &^ x & highs
 }
 
 // stringEnd returns the offset of the first byte from i on that stops a string.
@@ -120,26 +119,37 @@ func hex4(src []byte, i int) (rune, bool) {
 	return r, true
 }
 
-// numberEnd returns the offset after the number at i.
-func numberEnd(src []byte, i int) (int, error) {
-	if src[i] == '-' {
-		i++
-	}
-	digits := func() bool {
-		start := i
-		for i < len(src) && src[i]-'0' <= 9 {
-			i++
+// digitsEnd returns the offset of the first byte from i on that is no digit.
+func digitsEnd(src []byte, i int) int {
+	for ; i+8 <= len(src); i += 8 {
+		// Zero to nine become the digits of no high bit, also after 0x76 is
+		// added; from ten on, the sum reaches it. No byte carries into the next.
+		x := binary.LittleEndian.Uint64(src[i:i+8]) ^ '0'*ones
+		if not := ((x&^highs + 0x76*ones) | x) & highs; not != 0 {
+			return i + bits.TrailingZeros64(not)>>3
 		}
-		return i > start
 	}
-	if i < len(src) && src[i] == '0' {
+	for i < len(src) && src[i]-'0' <= 9 {
 		i++
-	} else if !digits() {
+	}
+	return i
+}
+
+// numberEnd returns the offset after the number at start.
+func numberEnd(src []byte, start int) (int, error) {
+	if src[start] == '-' {
+		start++
+	}
+	i := digitsEnd(src, start)
+	if i == start {
 		return 0, &SyntaxError{i, "invalid number"}
 	}
+	if src[start] == '0' {
+		i = start + 1
+	}
 	if i < len(src) && src[i] == '.' {
-		i++
-		if !digits() {
+		start = i + 1
+		if i = digitsEnd(src, start); i == start {
 			return 0, &SyntaxError{i, "invalid number"}
 		}
 	}
@@ -148,7 +158,8 @@ func numberEnd(src []byte, i int) (int, error) {
 		if i < len(src) && (src[i] == '+' || src[i] == '-') {
 			i++
 		}
-		if !digits() {
+		start = i
+		if i = digitsEnd(src, start); i == start {
 			return 0, &SyntaxError{i, "invalid number"}
 		}
 	}

@@ -94,7 +94,7 @@ func BenchmarkHostileShapes(b *testing.B) {
 				if err != nil {
 					b.Fatalf("%s: %v", name, err)
 				}
-				s.Apply(Part{v, &Params{}}, []Part{{v, &Params{}}})
+				s.Apply(nil, Part{v, &Params{}}, []Part{{v, &Params{}}})
 				s.Free()
 			}, 1)
 		}

@@ -183,11 +183,15 @@ value: // src[i:] is white space and a value
 	{
 		c := src[i]
 		start := i
-		here := m.paths.here[path]
+		here := uint32(0)
+		if path != 0 {
+			here = m.paths.here[path]
+		}
 		opensRecords, governed := false, f.governed
 		hit := int32(none)
-		r := ent.role
-		if uint32(ent.class)|uint32(r)|here != 0 || unknown {
+		r := role(0)
+		if ent != 0 || here != 0 || unknown {
+			r = ent.role()
 			if here&marked != 0 {
 				for _, k := range m.paths.states[path].marks {
 					if k.kind == patRecords {
@@ -197,7 +201,7 @@ value: // src[i:] is white space and a value
 					}
 				}
 			}
-			class, above := ent.class, Class(here)
+			class, above := ent.class(), Class(here)
 			if f.named != 0 && r&rolePairValue != 0 {
 				class = s.both(class, f.named)
 			}
@@ -240,13 +244,12 @@ value: // src[i:] is white space and a value
 				}
 			}
 			if r&rolePairName != 0 && f.object {
-				if e := s.lookup(src, start+1, i-1); e.class != 0 {
-					f.named = s.both(f.named, e.class)
+				if e := s.lookup(src, start+1, i-1); e.class() != 0 {
+					f.named = s.both(f.named, e.class())
 				}
 			}
 		case c == '-' || c-'0' <= 9:
-			for i++; i < len(src) && src[i]-'0' <= 9; i++ {
-			}
+			i = digitsEnd(src, i+1)
 			// A plain integer is done; all else is left to who knows better.
 			if c <= '0' || i < len(src) && (src[i] == '.' || src[i]|0x20 == 'e') {
 				end, err := numberEnd(src, start)
@@ -264,7 +267,7 @@ value: // src[i:] is white space and a value
 			*inner = frame{start: uint32(i), hit: hit, lat: none, lon: none, pair: none, path: path, governed: governed, object: c == '{'}
 			switch {
 			case f.object:
-				inner.sym, inner.above = ent.sym, int16(depth-2)
+				inner.sym, inner.above = ent.sym(), int16(depth-2)
 			case f.records || depth == 1:
 				inner.above = none
 			default: // arrays are no steps
@@ -382,7 +385,7 @@ element: // src[i:] is white space and an element of the array f
 	if members--; members < 0 {
 		return &LimitError{"members", lim.Members, i}
 	}
-	key, ent, path = noKey, entry{}, f.path
+	key, ent, path = noKey, 0, f.path
 	if f.records {
 		i = skipSpace(src, i)
 		record = len(s.Records)
@@ -445,9 +448,11 @@ member: // src[i] is the quote that opens a key of the object f
 		}
 		i = end + 1
 	}
-	path = m.paths.next(f.path, ent.sym)
-	if ent.suffixes != 0 {
-		ent.class = s.enclosed(ent, f)
+	if path = f.path; path != 0 {
+		path = m.paths.next(path, ent.sym())
+	}
+	if ent.suffixes() != 0 {
+		ent = ent.withClass(s.enclosed(ent, f))
 	}
 	if i < len(src) && src[i] != ':' {
 		i = skipSpace(src, i)
@@ -516,7 +521,7 @@ func (s *Scan) lookup(src []byte, start, end int) entry {
 		if c == '\\' {
 			e, err := s.lookupEscaped(src, start, end)
 			if err != nil {
-				return entry{}
+				return 0
 			}
 			return e
 		}
@@ -551,7 +556,7 @@ func (s *Scan) lookupEscaped(src []byte, start, end int) (entry, error) {
 	var lone bool
 	s.text, lone = unescape(s.text[:0], src[start:end])
 	if lone {
-		return entry{}, &SyntaxError{start, "lone surrogate in a member name"}
+		return 0, &SyntaxError{start, "lone surrogate in a member name"}
 	}
 	return s.m.lookup(s.text), nil
 }

@@ -145,7 +145,7 @@ func TestOpenRTBPassesUntouchedWhenAllPass(t *testing.T) {
 		if err != nil {
 			t.Fatalf("line %d: %v", i+1, err)
 		}
-		if out, _ := s.Apply(Part{Vector: v}, []Part{{Vector: v}}); !bytes.Equal(out, l) {
+		if out, _ := s.Apply(nil, Part{Vector: v}, []Part{{Vector: v}}); !bytes.Equal(out, l) {
 			t.Errorf("line %d changed", i+1)
 		}
 		s.Free()
@@ -202,7 +202,7 @@ func FuzzRewrite(f *testing.F) {
 		if err != nil || !utf8.Valid(src) {
 			t.Fatalf("accepted %q: %v", src, err)
 		}
-		out, _ := s.Apply(Part{Vector: v}, []Part{{Vector: v}})
+		out, _ := s.Apply(nil, Part{Vector: v}, []Part{{Vector: v}})
 		if !bytes.Equal(src, before) {
 			t.Fatal("the input was changed")
 		}

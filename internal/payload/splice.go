@@ -9,7 +9,7 @@ type Part struct {
 }
 
 // Apply returns the document as one recipient may have it: the very bytes of
-// Src when nothing changes, else a new slice. records holds a Part for each of
+// Src when nothing changes, else what is appended to dst[:0], which may be nil. records holds a Part for each of
 // Scan.Records; envelope is for what stands outside them. The report says what
 // was done; where it says BlockedAll the bytes are nil. A record that blocks is
 // taken out of its array, or becomes null where it does not stand in one.
@@ -17,8 +17,8 @@ type Part struct {
 // What is dropped goes like this: a member goes with its key and the comma
 // before it, or, where no member that stays stands before it, with all up to
 // the next key; an element and the root become null.
-func (s *Scan) Apply(envelope Part, records []Part) ([]byte, Report) {
-	w := splice{s: s, src: s.Src}
+func (s *Scan) Apply(dst []byte, envelope Part, records []Part) ([]byte, Report) {
+	w := splice{s: s, src: s.Src, room: dst[:0]}
 	next := int32(0)
 	for i := range s.Records {
 		r := &s.Records[i]
@@ -53,18 +53,24 @@ func (s *Scan) Apply(envelope Part, records []Part) ([]byte, Report) {
 
 // splice copies a document with some of its values replaced.
 type splice struct {
-	s   *Scan
-	src []byte
-	out []byte // nil as long as nothing changed
-	at  int    // src[:at] has been dealt with
-	gov int    // src[:gov] is governed by a category that passes
-	rep Report
+	s    *Scan
+	src  []byte
+	room []byte // where out begins
+	out  []byte // nil as long as nothing changed
+	at   int    // src[:at] has been dealt with
+	gov  int    // src[:gov] is governed by a category that passes
+	rep  Report
+
+	// What was noted last, since a document says the same over and over.
+	notedOp             Op
+	notedKey, notedPath Class
 }
 
 // apply deals with the hits from lo up to hi. It returns false when one of them
 // blocks.
 func (w *splice) apply(lo, hi int32, p Part) bool {
 	s, v := w.s, p.Vector
+	w.notedOp = Pass // what was noted, was noted for another vector
 	for i := lo; i < hi; {
 		h := &s.Hits[i]
 		if int(h.Start) < w.at {
@@ -86,20 +92,20 @@ func (w *splice) apply(lo, hi int32, p Part) bool {
 		case Transform:
 			if changed, ok := w.transform(i, h, t, p); ok {
 				if changed {
-					w.rep.note(s.m, v, Transform, h.Class, h.Path)
+					w.note(v, Transform, h)
 				}
 			} else {
-				w.rep.note(s.m, v, Drop, h.Class, h.Path)
+				w.note(v, Drop, h)
 				w.drop(h)
 			}
 		case Null:
-			w.rep.note(s.m, v, Null, h.Class, h.Path)
+			w.note(v, Null, h)
 			w.replace(int(h.Start), int(h.End), jsonNull)
 		case Drop:
-			w.rep.note(s.m, v, Drop, h.Class, h.Path)
+			w.note(v, Drop, h)
 			w.drop(h)
 		default:
-			w.rep.note(s.m, v, Block, h.Class, h.Path)
+			w.note(v, Block, h)
 			return false
 		}
 		i = h.Next
@@ -109,6 +115,14 @@ func (w *splice) apply(lo, hi int32, p Part) bool {
 
 var jsonNull = []byte("null")
 
+// note records in the report what is done to a hit.
+func (w *splice) note(v *Vector, op Op, h *Hit) {
+	if op != w.notedOp || h.Class != w.notedKey || h.Path != w.notedPath {
+		w.notedOp, w.notedKey, w.notedPath = op, h.Class, h.Path
+		w.rep.note(w.s.m, v, op, h.Class, h.Path)
+	}
+}
+
 func (w *splice) container(h *Hit) bool {
 	c := w.src[h.Start]
 	return c == '{' || c == '['
@@ -117,7 +131,9 @@ func (w *splice) container(h *Hit) bool {
 // replace puts with in the place of src[start:end].
 func (w *splice) replace(start, end int, with []byte) {
 	if w.out == nil {
-		w.out = make([]byte, 0, len(w.src)+64)
+		if w.out = w.room; cap(w.out) < len(w.src) {
+			w.out = make([]byte, 0, len(w.src)+64)
+		}
 	}
 	w.out = append(w.out, w.src[w.at:start]...)
 	w.out = append(w.out, with...)

@@ -79,7 +79,7 @@ func rewrite(t testing.TB, m *Matcher, j Judgement, in string) (string, Report) 
 	for i := range parts {
 		parts[i] = Part{v, &Params{}}
 	}
-	out, rep := s.Apply(Part{v, &Params{}}, parts)
+	out, rep := s.Apply(nil, Part{v, &Params{}}, parts)
 	return string(out), rep
 }
 
@@ -170,7 +170,7 @@ func TestApplyReturnsTheSameSliceWhenNothingChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := m.NewVector([]Action{{}, {}, {}, {}, {}, {}, {}}, Judgement{Keep: -1})
-	out, rep := s.Apply(Part{Vector: v}, []Part{{Vector: v}})
+	out, rep := s.Apply(nil, Part{Vector: v}, []Part{{Vector: v}})
 	if &out[0] != &in[0] || len(out) != len(in) || !rep.Untouched() {
 		t.Error("a copy was made")
 	}
@@ -257,7 +257,7 @@ func TestEveryRecordHasItsOwnVector(t *testing.T) {
 		t.Fatal(err)
 	}
 	strict, lenient := m.NewVector(testActions, Judgement{Keep: -1}), m.NewVector(make([]Action, 7), Judgement{Keep: -1})
-	out, _ := s.Apply(Part{Vector: strict}, []Part{{Vector: lenient}, {Vector: strict}, {Vector: lenient}})
+	out, _ := s.Apply(nil, Part{Vector: strict}, []Part{{Vector: lenient}, {Vector: strict}, {Vector: lenient}})
 	if got, want := string(out), `{"batch":[{"imei":1},{},{"imei":3}]}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -51,14 +51,13 @@ func (m *Matcher) buildSuffixes(pats []pattern, syms map[string]uint16, in *inte
 			}
 		}
 		for i := range list {
-			cats := append(slices.Clone(list[i].cats), in.all[e.class].categories...)
+			cats := append(slices.Clone(list[i].cats), in.all[e.class()].categories...)
 			list[i].class = in.class(cats, nil)
 			list[i].cats = in.all[list[i].class].categories
 		}
 		slices.SortStableFunc(list, func(a, b suffix) int { return cmp.Compare(len(b.above), len(a.above)) })
-		e.suffixes = uint16(len(m.suffixes))
 		m.suffixes = append(m.suffixes, list)
-		m.keys[key] = e
+		m.keys[key] = e.withSuffixes(uint16(len(m.suffixes) - 1))
 	}
 }
 
@@ -78,9 +77,9 @@ func (s suffix) implies(other suffix) bool {
 // enclosed returns the class of a key with suffixes. up returns the number of
 // the next enclosing key, and false where there is none.
 func (m *Matcher) enclosed(e entry, up func(n int) (uint16, bool)) Class {
-	class := e.class
+	class := e.class()
 	found := false
-	for _, s := range m.suffixes[e.suffixes] {
+	for _, s := range m.suffixes[e.suffixes()] {
 		if !s.matches(up) {
 			continue
 		}
