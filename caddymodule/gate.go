@@ -3,8 +3,8 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -79,6 +79,21 @@ type Gate struct {
 	// rights.
 	Session []string `json:"session,omitempty"`
 
+	// Paths whose segments hold personal data, such as
+	// `/v1/users/{account.id}/*`: a category in braces names what a segment
+	// holds, `*` is any segment, and at the end any number of them. A segment
+	// that may not pass refuses the request.
+	Paths []string `json:"paths,omitempty"`
+
+	// Which live streams the route lets through, message by message:
+	// `websocket`, `sse` (events of a response) and `incremental` (bodies that
+	// ask to be sent on as they come). Default: none, they are refused.
+	Live []string `json:"live,omitempty"`
+
+	// Whom the responses go to, where that is not the subject: they are
+	// filtered as that recipient may have them. Default: responses pass.
+	Response *Response `json:"response,omitempty"`
+
 	app    *App
 	logger *zap.Logger
 	route  atomic.Pointer[route]
@@ -101,15 +116,33 @@ type IDSource struct {
 	Cookie string `json:"cookie,omitempty"`
 }
 
+// Response says how responses are filtered.
+type Response struct {
+	// The recipient of the policy that gets the responses. Required.
+	Recipient string `json:"recipient,omitempty"`
+
+	// Where a response names the user that it is about: `json` paths are read
+	// in the response, all else in the request. Default: the gate's own.
+	Subject []IDSource `json:"subject,omitempty"`
+
+	// Likewise, the device.
+	Device []IDSource `json:"device,omitempty"`
+
+	// The purposes that the response serves. Default: all of the recipient's.
+	Purposes []string `json:"purposes,omitempty"`
+
+	// The path of the array that holds the records of many subjects, in a JSON
+	// response; `.` is the body itself. Default: the body is one record.
+	Records string `json:"records,omitempty"`
+}
+
 // route is what a gate makes of a policy.
 type route struct {
-	of      *Current
-	plan    *rules.Plan
-	rules   *rules.Route
-	headers headerRules
-	name    string // of the policy, as the Consent-Gate header gives it
-	media   payload.Category
-	noMedia bool // the policy knows nothing of locations in media
+	of    *Current
+	up    lane
+	down  *lane  // nil: responses pass
+	name  string // of the policy, as the Consent-Gate header gives it
+	paths pathRules
 }
 
 const (
@@ -117,6 +150,10 @@ const (
 	choicePass     = "pass"
 	choiceStrip    = "strip"
 	defaultMaxBody = 4 << 20
+
+	liveWebSocket   = "websocket"
+	liveSSE         = "sse"
+	liveIncremental = "incremental"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -181,7 +218,21 @@ func (g *Gate) check() error {
 	if g.MaxBody < 1 || g.MaxBody > payload.MaxBytes {
 		wrong("max_body is between 1 and %d bytes, not %d", payload.MaxBytes, g.MaxBody)
 	}
-	for _, s := range append(append([]IDSource(nil), g.Subject...), g.Device...) {
+	sources := slices.Concat(g.Subject, g.Device)
+	if d := g.Response; d != nil {
+		if d.Recipient == "" {
+			wrong("response names the recipient that gets the responses: write `response RECIPIENT`")
+		}
+		sources = slices.Concat(sources, d.Subject, d.Device)
+	}
+	for _, name := range g.Live {
+		switch name {
+		case liveWebSocket, liveSSE, liveIncremental:
+		default:
+			wrong("live is websocket, sse or incremental, not %q", name)
+		}
+	}
+	for _, s := range sources {
 		given := 0
 		for _, v := range []string{s.Placeholder, s.JSON, s.Query, s.Cookie} {
 			if v != "" {
@@ -205,18 +256,44 @@ func (g *Gate) check() error {
 // makeRoute compiles a policy for this route.
 func (g *Gate) makeRoute(cur *Current) (*route, error) {
 	p := cur.Policy
-	in := rules.Inbound{Subject: jsonPaths(g.Subject), Device: jsonPaths(g.Device), Records: g.Records}
-	plan, err := p.Plan(in, rules.RouteSpec{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt})
+	rt := &route{of: cur, name: fmt.Sprintf("%q", p.ID()+"@"+p.InForce())}
+	var err error
+	rt.up, err = newLane(p, g.Subject, g.Device, g.Records, rules.RouteSpec{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt})
 	if err != nil {
 		return nil, err
 	}
-	rt := &route{
-		of: cur, plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p),
-		name: fmt.Sprintf("%q", p.ID()+"@"+p.InForce()),
+	for _, pattern := range g.Paths {
+		r, err := parsePath(pattern, p)
+		if err != nil {
+			return nil, err
+		}
+		rt.paths = append(rt.paths, r)
 	}
-	media, ok := p.Category("location.media")
-	rt.media, rt.noMedia = media, !ok
+	if d := g.Response; d != nil {
+		subject, device := d.Subject, d.Device
+		if subject == nil && device == nil {
+			subject, device = g.Subject, g.Device
+		}
+		down, err := newLane(p, subject, device, d.Records, rules.RouteSpec{Recipient: d.Recipient, Purposes: d.Purposes, Exempt: g.Exempt})
+		if err != nil {
+			return nil, fmt.Errorf("response: %w", err)
+		}
+		rt.down = &down
+	}
 	return rt, nil
+}
+
+// newLane compiles the policy for what goes to one recipient.
+func newLane(p *rules.Policy, subject, device []IDSource, records string, spec rules.RouteSpec) (lane, error) {
+	in := rules.Inbound{
+		Subject: jsonPaths(subject), Device: jsonPaths(device), Records: records,
+		Opener: opener{}, Cleaner: cleaner{},
+	}
+	plan, err := p.Plan(in, spec)
+	if err != nil {
+		return lane{}, err
+	}
+	return lane{plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p), subject: subject, device: device}, nil
 }
 
 func jsonPaths(sources []IDSource) (paths []string) {
@@ -237,7 +314,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			delete(r.Header, name) // Consent_Gate is the same header to many a server
 		}
 	}
-	v := visit{g: g, rt: rt, r: r}
+	v := visit{judge: judge{g: g, ln: &rt.up, r: r}, rt: rt}
 	if refusal := v.decide(); refusal != nil {
 		if g.Mode != modeObserve {
 			g.app.metrics.countRequest(g.Recipient, refusal.Kind)
@@ -256,6 +333,12 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.count("forwarded")
 	v.forward()
+	if v.webSocket() {
+		w = v.openSocket(w)
+	}
+	if rt.down != nil {
+		return v.respond(w, next)
+	}
 	return next.ServeHTTP(w, r)
 }
 
@@ -268,16 +351,6 @@ func (g *Gate) listed(mediaType string) bool {
 		}
 	}
 	return false
-}
-
-// mediaTypeOf returns the lower-cased media type that the request claims, or
-// "" for none or one that cannot be read.
-func mediaTypeOf(h http.Header) string {
-	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		return ""
-	}
-	return t
 }
 
 // Interface guards

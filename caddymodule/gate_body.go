@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/consentgate/consentgate/internal/codec"
 	"github.com/consentgate/consentgate/internal/payload"
 )
 
@@ -17,7 +18,9 @@ type bodyKind uint8
 const (
 	bodyNone  bodyKind = iota
 	bodyJSON           // a JSON text
+	bodyLines          // JSON texts, one a line
 	bodyForm           // application/x-www-form-urlencoded
+	bodyParts          // multipart/form-data
 	bodyMedia          // listed by the operator
 	bodyOther          // anything else
 )
@@ -27,9 +30,12 @@ func kindOfType(t string) bodyKind {
 	switch {
 	case t == "application/x-www-form-urlencoded":
 		return bodyForm
+	case t == "multipart/form-data":
+		return bodyParts
+	case strings.Contains(t, "ndjson"), strings.Contains(t, "jsonl"), strings.Contains(t, "json-lines"):
+		return bodyLines
 	case t == "application/json", t == "text/json", strings.HasSuffix(t, "+json"), strings.HasSuffix(t, "/json"),
-		t == "application/x-json", t == "text/x-json", t == "application/csp-report",
-		strings.Contains(t, "ndjson"), strings.Contains(t, "jsonl"), strings.Contains(t, "json-seq"):
+		t == "application/x-json", t == "text/x-json", t == "application/csp-report", strings.Contains(t, "json-seq"):
 		return bodyJSON
 	}
 	return bodyOther
@@ -42,14 +48,282 @@ func looksLikeJSON(body []byte) bool {
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
-// identity reports whether the content encodings are none at all.
-func identity(encodings []string) bool {
-	for _, e := range encodings {
-		if e = strings.TrimSpace(e); e != "" && !strings.EqualFold(e, "identity") {
+// looksLikeForm reports whether a body of no type is a query, or several lines
+// of them, as beacons send: names, '=' and values without white space.
+func looksLikeForm(body []byte) bool {
+	line, pairs := false, false
+	for _, c := range body {
+		switch {
+		case c == '\n' || c == '\r':
+			line = false
+		case c <= ' ' || c >= 0x7f:
 			return false
+		case c == '=' && line:
+			pairs = true
+		default:
+			line = true
 		}
 	}
-	return true
+	return pairs
+}
+
+// message is a body, of a request or a response, and what was found in it.
+type message struct {
+	raw   []byte         // as it came
+	enc   codec.Encoding // how that is encoded
+	plain []byte         // decoded
+	kind  bodyKind
+	scan  *payload.Scan // nil: nothing in it to decide on
+
+	boundary string // of a multipart body
+	opaque   bool   // a photo in it is of a kind that cannot be cleaned
+}
+
+// free gives back what the message holds.
+func (m *message) free() {
+	if m.scan != nil {
+		m.scan.Free()
+		m.scan = nil
+	}
+}
+
+// encodingOf says how a body that begins with head is encoded, whatever its
+// headers say: clients compress without saying so, or say so in a header of
+// their own (`compress: gzip`).
+func encodingOf(h http.Header, head []byte) (codec.Encoding, *Problem) {
+	enc, err := codec.ParseEncodings(h.Values("Content-Encoding"))
+	if err != nil {
+		return enc, unsupportedEncoding()
+	}
+	if enc == codec.Identity {
+		if e := codec.SniffEncoding(head); e == codec.Gzip || e == codec.Zstd {
+			return e, nil
+		}
+	}
+	return enc.As(head), nil
+}
+
+// open decodes a body, tells what it is and scans it. A body that cannot be
+// read, on a route that lets such pass, is bodyOther.
+func (j judge) open(h http.Header, raw []byte) (m message, p *Problem) {
+	m.raw = raw
+	defer func() {
+		if p != nil && j.g.OnUnreadable == choicePass && p.Status != http.StatusRequestEntityTooLarge {
+			m.free()
+			m.kind, p = bodyOther, nil
+		}
+	}()
+	if m.enc, p = encodingOf(h, raw); p != nil {
+		return m, p
+	}
+	m.plain = raw
+	if m.enc != codec.Identity {
+		plain, err := m.enc.Decode(nil, raw, int(j.g.MaxBody))
+		switch {
+		case errors.Is(err, codec.ErrTooLarge):
+			return m, tooLarge(j.g.MaxBody)
+		case err != nil:
+			return m, unreadableText("the body does not decode as its content encoding says")
+		}
+		if e := codec.SniffEncoding(plain); e == codec.Gzip || e == codec.Zstd {
+			return m, unsupportedEncoding() // one upon another
+		}
+		m.plain = plain
+	}
+	if len(m.plain) == 0 {
+		return m, nil
+	}
+	return m, j.read(&m, h)
+}
+
+// read tells what a decoded body is and scans it.
+func (j judge) read(m *message, h http.Header) *Problem {
+	mediaType, params := mediaTypeOf(h)
+	if c := strings.ToLower(params["charset"]); c != "" && c != "utf-8" && c != "utf8" && c != "us-ascii" {
+		return unsupportedType("text is read as UTF-8; send it so")
+	}
+	m.kind = kindOfType(mediaType)
+	if m.kind != bodyJSON && m.kind != bodyLines && m.kind != bodyParts && looksLikeJSON(m.plain) {
+		m.kind = bodyJSON // whatever it claims to be
+	}
+	matcher := j.ln.plan.Matcher
+	var err error
+	switch m.kind {
+	case bodyLines:
+		return nil
+	case bodyJSON:
+		m.scan, err = matcher.Scan(m.plain, payload.DefaultLimits)
+		if err != nil && areLines(m.plain, err) {
+			m.kind, err = bodyLines, nil
+		}
+	case bodyForm:
+		m.scan, err = matcher.ScanForm(m.plain, payload.Query, nil, payload.DefaultLimits)
+	case bodyParts:
+		return j.readParts(m, h)
+	default:
+		return j.readOther(m, mediaType)
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// readOther reads what claims to be none of the kinds that a gate reads.
+func (j judge) readOther(m *message, mediaType string) *Problem {
+	listed := j.g.listed(mediaType)
+	scan, opened, err := j.ln.plan.Matcher.ScanText(m.plain, payload.DefaultLimits)
+	switch {
+	case err != nil:
+		return unreadable(err)
+	case opened:
+		m.scan = scan
+		if !listed && (cleaner{}).Known(m.plain) {
+			m.free()
+			break
+		}
+		return nil
+	case listed:
+		m.kind, m.opaque = bodyMedia, strings.HasPrefix(mediaType, "image/")
+		return nil
+	case looksLikeForm(m.plain):
+		m.kind = bodyForm
+		if m.scan, err = j.ln.plan.Matcher.ScanForm(m.plain, payload.Lines, nil, payload.DefaultLimits); err != nil {
+			return unreadable(err)
+		}
+		return nil
+	}
+	return unsupportedType("the gate reads JSON and forms; a type of media is listed with `media`")
+}
+
+// readParts reads a multipart form.
+func (j judge) readParts(m *message, h http.Header) *Problem {
+	boundary, err := codec.Boundary(h.Get("Content-Type"))
+	if err != nil {
+		return unreadableText("the multipart boundary is not plain")
+	}
+	parts, err := codec.SplitMultipart(m.plain, boundary)
+	if err != nil {
+		return unreadableText("the multipart body is not one that all receivers read alike")
+	}
+	m.boundary = boundary
+	fields := make([]payload.Field, 0, len(parts))
+	for i := range parts {
+		part := &parts[i]
+		content := m.plain[part.BodyStart:part.BodyEnd]
+		if p := j.checkPart(part, content); p != nil {
+			return p
+		}
+		m.opaque = m.opaque || strings.HasPrefix(part.ContentType, "image/") && !(cleaner{}).Known(content)
+		fields = append(fields, payload.Field{
+			Name: part.Name, FileName: part.FileName,
+			Start: part.Start, End: part.End, From: part.BodyStart, To: part.BodyEnd,
+		})
+	}
+	m.scan, err = j.ln.plan.Matcher.ScanParts(m.plain, fields, payload.DefaultLimits)
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// checkPart refuses a part that cannot be inspected.
+func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
+	switch part.Transfer {
+	case "", "7bit", "8bit", "binary":
+	default:
+		return unsupportedEncoding()
+	}
+	if _, params, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err == nil {
+		if c := strings.ToLower(params["charset"]); c != "" && c != "utf-8" && c != "utf8" && c != "us-ascii" {
+			return unsupportedType("text is read as UTF-8; send it so")
+		}
+	}
+	if part.Header.Get("Content-Encoding") != "" || strings.HasPrefix(part.ContentType, "multipart/") {
+		return unsupportedType("a part of the form holds a body of its own that is not read")
+	}
+	readable := part.ContentType == "" && !part.HasFile || strings.HasPrefix(part.ContentType, "text/") || kindOfType(part.ContentType) != bodyOther
+	switch {
+	case (cleaner{}).Known(content), !readable:
+		if !j.g.listed(part.ContentType) && !(opener{}).opens(content) {
+			return unsupportedType("the form holds a file of a type that is not listed with `media`")
+		}
+	case looksBinary(content):
+		return unsupportedType("a field of the form holds bytes that are no text")
+	}
+	return nil
+}
+
+// opens reports whether a whole content is of a codec.
+func (o opener) opens(content []byte) bool { return looksLikeJSON(content) || o.Possible(content) }
+
+// looksBinary reports whether bytes are no text in UTF-8 that anyone writes.
+func looksBinary(b []byte) bool {
+	if len(b) > 512 {
+		b = b[:512]
+	}
+	return bytes.IndexByte(b, 0) >= 0
+}
+
+// areLines reports whether a body that is not one JSON text is several, one a
+// line: the second begins where another line does.
+func areLines(body []byte, err error) bool {
+	var syntax *payload.SyntaxError
+	if !errors.As(err, &syntax) || syntax.Offset >= len(body) || !syntax.Trailing() {
+		return false
+	}
+	before := bytes.TrimRight(body[:syntax.Offset], " \t\r")
+	return len(before) > 0 && before[len(before)-1] == '\n'
+}
+
+// mediaTypeOf returns the lower-cased media type that the headers claim, with
+// its parameters; "" for none or one that cannot be read.
+func mediaTypeOf(h http.Header) (string, map[string]string) {
+	values := h.Values("Content-Type")
+	if len(values) != 1 {
+		return "", nil
+	}
+	switch values[0] { // most are one of these
+	case "application/json", "application/x-www-form-urlencoded", "application/x-ndjson":
+		return values[0], nil
+	}
+	t, params, err := mime.ParseMediaType(values[0])
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return "", nil
+	}
+	return t, params
+}
+
+// finish returns a body that was rewritten as it goes on the wire: with its
+// checksums right, encoded as it came. It is encoded anew even where nothing
+// changed: an encoding has room for comments, and they may say anything.
+func (m *message) finish(out []byte) ([]byte, *Problem) {
+	switch {
+	case same(out, m.plain) && m.enc == codec.Identity:
+		return m.raw, nil
+	case same(out, m.plain):
+	case m.kind == bodyForm:
+		out = codec.FixChecksums(m.plain, out)
+	case m.kind == bodyParts:
+		// A part may vouch for its length, and what was made for it may hold
+		// the boundary.
+		if _, err := codec.SplitMultipart(out, m.boundary); err != nil {
+			return nil, unreadableText("the form could not be put together again")
+		}
+	}
+	if m.enc == codec.Identity {
+		return out, nil
+	}
+	enc, err := m.enc.Encode(nil, out)
+	if err != nil {
+		return nil, unreadableText("the body could not be encoded again")
+	}
+	return enc, nil
+}
+
+// same reports whether two slices are the very same bytes in memory.
+func same(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 var errTooLarge = errors.New("longer than max_body")
@@ -78,92 +352,4 @@ func readAll(r io.Reader, length, limit int64) ([]byte, error) {
 			buf = append(buf, 0)[:len(buf)]
 		}
 	}
-}
-
-// liveStream refuses what cannot be read to its end before it is sent on.
-func (v *visit) liveStream() *Problem {
-	r := v.r
-	if r.Method == http.MethodConnect || r.Header.Get(":protocol") != "" {
-		return unsupportedType("tunnels are refused on this route")
-	}
-	if inc := r.Header.Get("Incremental"); inc != "" && inc != "?0" {
-		return unsupportedType("incremental bodies are refused on this route")
-	}
-	upgrade := r.Header.Values("Upgrade")
-	if len(upgrade) == 0 {
-		return nil
-	}
-	if len(upgrade) == 1 && strings.EqualFold(upgrade[0], "h2c") {
-		// Offered by some clients on every request, and free to be ignored
-		// (RFC 9110, section 7.8).
-		if v.g.Mode != modeObserve {
-			r.Header.Del("Upgrade")
-			r.Header.Del("Connection")
-			r.Header.Del("Http2-Settings")
-		}
-		return nil
-	}
-	return unsupportedType("upgrades to other protocols are refused on this route")
-}
-
-func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
-
-// The refusals of a gate.
-
-func unreadable(err error) *Problem {
-	p := unreadableText("the body is no JSON text that the gate accepts")
-	var syntax *payload.SyntaxError
-	var limit *payload.LimitError
-	switch {
-	case errors.As(err, &syntax):
-		p.Detail = "the body is no JSON text: " + syntax.Msg
-		p.Extra = map[string]any{"offset": syntax.Offset}
-	case errors.As(err, &limit):
-		p.Detail = "the body exceeds the " + limit.What + " limit of " + strconv.Itoa(limit.Limit)
-		p.Extra = map[string]any{"offset": limit.Offset}
-	}
-	return p
-}
-
-func unreadableText(detail string) *Problem {
-	return &Problem{Status: http.StatusBadRequest, Kind: "unreadable-body", Title: "The body cannot be read", Detail: detail}
-}
-
-func unsupportedEncoding() *Problem {
-	return &Problem{Status: http.StatusUnsupportedMediaType, Kind: "unsupported-encoding",
-		Title: "The content encoding is not supported", Detail: "send the body without a content encoding"}
-}
-
-func unsupportedType(detail string) *Problem {
-	return &Problem{Status: http.StatusUnsupportedMediaType, Kind: "unsupported-type",
-		Title: "This kind of content cannot be inspected", Detail: detail}
-}
-
-func tooLarge(limit int64) *Problem {
-	return &Problem{Status: http.StatusRequestEntityTooLarge, Kind: "body-too-large", Title: "The body is too large",
-		Detail: "this route reads bodies of up to " + strconv.FormatInt(limit, 10) + " bytes", Extra: map[string]any{"limit": limit}}
-}
-
-func subjectConflict() *Problem {
-	return &Problem{Status: http.StatusBadRequest, Kind: "subject-conflict", Title: "The request names two subjects",
-		Detail: "one source names two different subjects for one record: send one"}
-}
-
-func storeUnavailable() *Problem {
-	return &Problem{Status: http.StatusServiceUnavailable, Kind: "store-unavailable",
-		Title: "Consent cannot be looked up now", Detail: "nothing was forwarded; try again"}
-}
-
-// consentRequired says which purposes would have to be granted.
-func (v *visit) consentRequired() *Problem {
-	var blocked []payload.Category
-	v.report.BlockedBy(func(c payload.Category) { blocked = append(blocked, c) })
-	recipient := v.rt.rules.Recipient().ID
-	purposes := v.rt.rules.Missing(v.release, blocked...)
-	if purposes == nil {
-		purposes = []string{}
-	}
-	return &Problem{Status: http.StatusForbidden, Kind: "consent-required", Title: "Consent is required",
-		Detail: "the request holds data that this recipient gets only with the subject's consent; nothing was forwarded",
-		Extra:  map[string]any{"recipient": recipient, "purposes": purposes}}
 }

@@ -31,6 +31,14 @@ func init() {
 //		on_store_error block | strip
 //		media          <type...>
 //		session        <cookie...>
+//		path           <pattern...>
+//		live           websocket | sse | incremental ...
+//		response       <recipient> {
+//			subject  <placeholder> | json <path> | query <name> | cookie <name>
+//			device   <placeholder> | json <path> | query <name> | cookie <name>
+//			purposes <purpose...>
+//			records  <path>
+//		}
 //	}
 //
 // subject, device and exempt may be repeated.
@@ -88,6 +96,13 @@ func (g *Gate) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error 
 		return words(&g.Media)
 	case "session":
 		return words(&g.Session)
+	case "path":
+		return words(&g.Paths)
+	case "live":
+		return words(&g.Live)
+	case "response":
+		g.Response = new(Response)
+		return g.Response.unmarshal(d)
 	case "records":
 		return word(&g.Records)
 	case "mode":
@@ -109,6 +124,42 @@ func (g *Gate) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error 
 		return nil
 	}
 	return d.Errf("unrecognized subdirective %q", name)
+}
+
+// unmarshal reads what stands after `response`.
+func (p *Response) unmarshal(d *caddyfile.Dispenser) error {
+	if !d.Args(&p.Recipient) || d.NextArg() {
+		return d.Err("which recipient of the policy gets the responses? Write response RECIPIENT")
+	}
+	seen := map[string]bool{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] && name != "subject" && name != "device" {
+			return d.Errf("%s is given twice", name)
+		}
+		seen[name] = true
+		switch name {
+		case "subject":
+			if err := unmarshalSource(d, name, &p.Subject); err != nil {
+				return err
+			}
+		case "device":
+			if err := unmarshalSource(d, name, &p.Device); err != nil {
+				return err
+			}
+		case "purposes":
+			if p.Purposes = d.RemainingArgs(); len(p.Purposes) == 0 {
+				return d.Errf("%s takes at least one argument", name)
+			}
+		case "records":
+			if !d.Args(&p.Records) || d.NextArg() {
+				return d.Errf("%s takes one argument", name)
+			}
+		default:
+			return d.Errf("unrecognized subdirective %q", name)
+		}
+	}
+	return nil
 }
 
 func unmarshalSource(d *caddyfile.Dispenser, name string, to *[]IDSource) error {

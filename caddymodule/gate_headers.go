@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/consentgate/consentgate/internal/payload"
@@ -17,6 +19,9 @@ const gateHeader = "Consent-Gate"
 type headerRules struct {
 	exact  map[string][]payload.Category // by canonical name
 	folded map[string][]payload.Category
+
+	place    payload.Category // where photos were taken
+	hasPlace bool
 }
 
 func newHeaderRules(p *rules.Policy) headerRules {
@@ -25,6 +30,7 @@ func newHeaderRules(p *rules.Policy) headerRules {
 		f := payload.Fold(name)
 		h.folded[f] = append(h.folded[f], cats...)
 	}
+	h.place, h.hasPlace = p.Category("location.media")
 	return h
 }
 
@@ -35,52 +41,34 @@ func (h headerRules) categories(name string) []payload.Category {
 	return h.folded[payload.Fold(name)]
 }
 
+// place returns the category of where photos were taken.
+func (ln *lane) place() (payload.Category, bool) {
+	return ln.headers.place, ln.headers.hasPlace
+}
+
 // applyHeaders returns the headers as the recipient may have them. ok is false
 // when one of them blocks.
-func (rt *route) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part payload.Part, rep *payload.Report) (out http.Header, ok bool) {
-	rec := rt.rules.Recipient()
+func (ln *lane) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part payload.Part, rep *payload.Report) (out http.Header, ok bool) {
+	rec := ln.rules.Recipient()
 	first := rec.Kind == rules.FirstParty
 	out = make(http.Header, len(in)+2)
 	for name, values := range in {
 		if rec.Headers != nil && !slices.Contains(rec.Headers, name) && !framing[name] {
 			continue
 		}
-		if name == "Cookie" {
-			if values, ok = rt.applyCookies(g, values, first, part, rep); !ok {
-				return nil, false
-			}
-			if len(values) > 0 {
-				out[name] = values
-			}
-			continue
-		}
-		cats := rt.headers.categories(name)
-		if len(cats) == 0 || first && name == "Authorization" {
-			out[name] = values
-			continue
-		}
-		act := payload.Action{}
-		for _, c := range cats {
-			act = payload.Stricter(act, rel.Action(c))
-		}
-		switch act.Op {
-		case payload.Pass:
-			out[name] = values
-		case payload.Block:
-			rep.Note(payload.Block, cats...)
-			return nil, false
-		case payload.Transform:
-			made := transformed(values, act.T, part.Params)
-			if made == nil {
-				rep.Note(payload.Drop, cats...)
-				continue
-			}
-			out[name] = made
-			if !slices.Equal(made, values) {
-				rep.Note(payload.Transform, cats...)
-			}
+		switch {
+		case name == "Cookie":
+			values, ok = ln.applyCookies(g, values, first, part, rep)
+		case first && name == "Authorization":
+			ok = true
 		default:
-			rep.Note(payload.Drop, cats...)
+			values, ok = ln.applyHeader(name, values, rel, part, rep)
+		}
+		if !ok {
+			return nil, false
+		}
+		if len(values) > 0 {
+			out[name] = values
 		}
 	}
 	// reverse_proxy adds these from the connection, unless they are nil.
@@ -89,7 +77,7 @@ func (rt *route) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part 
 			out[name] = nil
 		}
 	}
-	for _, c := range rt.headers.categories("X-Forwarded-For") {
+	for _, c := range ln.headers.categories("X-Forwarded-For") {
 		if rel.Action(c).Op != payload.Pass {
 			out["X-Forwarded-For"] = nil
 		}
@@ -97,23 +85,118 @@ func (rt *route) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part 
 	return out, true
 }
 
+// applyHeader deals with one header: by its name where a category claims it,
+// else by what its values hold.
+func (ln *lane) applyHeader(name string, values []string, rel *rules.Release, part payload.Part, rep *payload.Report) (out []string, ok bool) {
+	cats := ln.headers.categories(name)
+	act := payload.Action{}
+	for _, c := range cats {
+		act = payload.Stricter(act, rel.Action(c))
+	}
+	switch act.Op {
+	case payload.Pass:
+		if ordinary[name] {
+			return values, true
+		}
+		return ln.lookInto(values, part, rep)
+	case payload.Block:
+		rep.Note(payload.Block, cats...)
+		return nil, false
+	case payload.Transform:
+		made := transformed(values, act.T, part.Params)
+		if made == nil {
+			rep.Note(payload.Drop, cats...)
+			return nil, true
+		}
+		if !slices.Equal(made, values) {
+			rep.Note(payload.Transform, cats...)
+		}
+		return made, true
+	}
+	rep.Note(payload.Drop, cats...)
+	return nil, true
+}
+
+// ordinary are headers that HTTP itself gives a meaning in which no person
+// stands, or that carry one this gate must not touch (Trace Context). Whether
+// they pass is for their categories; their values are not searched.
+var ordinary = func() map[string]bool {
+	set := map[string]bool{}
+	for _, name := range []string{
+		"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Accept-Ranges", "Access-Control-Request-Headers",
+		"Access-Control-Request-Method", "Age", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Language",
+		"Content-Length", "Content-Type", "Date", "Dnt", "Expect", "Expires", "Host", "If-Modified-Since", "If-Unmodified-Since",
+		"Keep-Alive", "Last-Modified", "Max-Forwards", "Pragma", "Priority", "Range", "Retry-After", "Sec-Fetch-Dest",
+		"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Server", "Te", "Traceparent", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Vary", "Via",
+	} {
+		set[name] = true
+	}
+	return set
+}()
+
+// lookInto searches the values of a header that no category claims, or whose
+// category passes, for what they hold.
+func (ln *lane) lookInto(values []string, part payload.Part, rep *payload.Report) (out []string, ok bool) {
+	for i, value := range values {
+		made, ok := ln.applyText(value, part, rep)
+		if !ok {
+			return nil, false
+		}
+		if out == nil && made == value {
+			continue
+		}
+		if out == nil {
+			out = append(make([]string, 0, len(values)), values[:i]...)
+		}
+		if made != "" || value == "" {
+			out = append(out, made)
+		}
+	}
+	if out == nil {
+		return values, true
+	}
+	return out, true
+}
+
+// applyText rewrites a text that stands for itself.
+func (ln *lane) applyText(value string, part payload.Part, rep *payload.Report) (out string, ok bool) {
+	scan := ln.plan.Matcher.ScanValue([]byte(value), payload.DefaultLimits)
+	if scan == nil {
+		return value, true
+	}
+	defer scan.Free()
+	parts := make([]payload.Part, scan.Len())
+	for i := range parts {
+		parts[i] = part
+	}
+	made, r := scan.Apply(nil, part, parts)
+	blocked := r.BlockedAll || r.Blocked > 0
+	r.Blocked, r.BlockedAll = 0, false
+	rep.Add(&r)
+	if bytes.ContainsAny(made, "\r\n\x00") {
+		return "", !blocked
+	}
+	return string(made), !blocked
+}
+
 // framing are the headers without which a request cannot be read. They hold
 // nothing of a person.
 var framing = map[string]bool{"Content-Length": true, "Content-Type": true, "Content-Encoding": true}
 
 // applyCookies deals with the Cookie header.
-func (rt *route) applyCookies(g *Gate, values []string, first bool, part payload.Part, rep *payload.Report) (out []string, ok bool) {
+func (ln *lane) applyCookies(g *Gate, values []string, first bool, part payload.Part, rep *payload.Report) (out []string, ok bool) {
 	var spare func(string) bool
 	if first && len(g.Session) > 0 {
 		spare = func(name string) bool { return slices.Contains(g.Session, name) }
 	}
 	for _, value := range values {
-		value, ok := rt.plan.Matcher.ApplyForm(value, payload.Cookies, part, spare, rep)
+		made, ok := ln.applyForm([]byte(value), payload.Cookies, part, spare, rep)
 		if !ok {
 			return nil, false
 		}
-		if value != "" {
-			out = append(out, value)
+		if len(made) > 0 {
+			out = append(out, string(made))
 		}
 	}
 	return out, true
@@ -137,7 +220,7 @@ func (v *visit) gateHeader() string {
 	p := v.rt.of.Policy
 	b := make([]byte, 0, 128)
 	b = append(b, "recipient="...)
-	b = append(b, v.rt.rules.Recipient().ID...)
+	b = append(b, v.ln.rules.Recipient().ID...)
 	b = append(b, ", policy="...)
 	b = append(b, v.rt.name...)
 	list := func(key string, each func(func(payload.Category))) {
@@ -155,26 +238,38 @@ func (v *visit) gateHeader() string {
 			b = append(b, ')')
 		}
 	}
+	if v.stream != nil {
+		return string(append(b, ", streamed"...))
+	}
 	list("dropped", v.report.Dropped)
 	list("changed", v.report.Changed)
 	if v.report.Blocked > 0 {
 		b = append(b, ", blocked="...)
-		b = appendInt(b, v.report.Blocked)
+		b = strconv.AppendInt(b, int64(v.report.Blocked), 10)
 	}
 	return string(b)
 }
 
 // count counts the request and what was done to its categories.
 func (v *visit) count(outcome string) {
-	m, p := v.g.app.metrics, v.rt.of.Policy
-	m.countRequest(v.g.Recipient, outcome)
-	if v.report.Untouched() {
+	v.g.app.metrics.countRequest(v.g.Recipient, outcome)
+	v.g.countReport(&v.report, v.rt.of.Policy)
+}
+
+// countReport counts what was done to categories.
+func (g *Gate) countReport(rep *payload.Report, p *rules.Policy) {
+	if rep.Untouched() {
 		return
 	}
+	m := g.app.metrics
 	each := func(action string) func(payload.Category) {
-		return func(c payload.Category) { m.countCategory(v.g.Recipient, p.CategoryName(c), action, 1) }
+		return func(c payload.Category) { m.countCategory(g.Recipient, p.CategoryName(c), action, 1) }
 	}
-	v.report.Dropped(each("drop"))
-	v.report.Changed(each("transform"))
-	v.report.BlockedBy(each("block"))
+	rep.Dropped(each("drop"))
+	rep.Changed(each("transform"))
+	rep.BlockedBy(each("block"))
+	rep.Looked(each("report"))
+	if rep.Sealed > 0 {
+		m.countCategory(g.Recipient, "", "sealed", rep.Sealed)
+	}
 }

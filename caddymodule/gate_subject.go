@@ -10,26 +10,58 @@ import (
 	"github.com/consentgate/consentgate/rules"
 )
 
-// resolve says whom each record is about. The last one returned is whom the
-// request is about, apart from any record.
-func (v *visit) resolve(scan *payload.Scan) ([]consent.Subject, *Problem) {
-	n := 0
-	if scan != nil && scan.Split() {
-		n = len(scan.Records)
+// lane is one way through a gate: what goes to one recipient.
+type lane struct {
+	plan            *rules.Plan
+	rules           *rules.Route
+	headers         headerRules
+	subject, device []IDSource
+}
+
+// judge decides on the messages of one request that take one lane.
+type judge struct {
+	g  *Gate
+	ln *lane
+	r  *http.Request // that names the subject, whichever way the message goes
+}
+
+// ruling is what may be had of one message.
+type ruling struct {
+	parts    []payload.Part // for each record
+	envelope payload.Part   // for what stands outside them
+	release  *rules.Release // the envelope's
+}
+
+// rule decides on a message. scan may be nil.
+func (j judge) rule(scan *payload.Scan) (ruling, *Problem) {
+	people, p := j.people(scan)
+	if p != nil {
+		return ruling{}, p
 	}
+	verdicts, p := j.verdicts(people)
+	if p != nil {
+		return ruling{}, p
+	}
+	return j.ruling(verdicts, len(people)), nil
+}
+
+// people says whom each record is about. The last one returned is whom the
+// message is about, apart from any record.
+func (j judge) people(scan *payload.Scan) ([]consent.Subject, *Problem) {
+	n := records(scan)
 	people := make([]consent.Subject, n+1)
 	for _, of := range []struct {
 		sources []IDSource
 		kind    consent.Kind
 		set     func(i int, id consent.ID)
 	}{
-		{v.g.Subject, consent.User, func(i int, id consent.ID) { people[i].User = id }},
-		{v.g.Device, consent.Device, func(i int, id consent.ID) { people[i].Device = id }},
+		{j.ln.subject, consent.User, func(i int, id consent.ID) { people[i].User = id }},
+		{j.ln.device, consent.Device, func(i int, id consent.ID) { people[i].Device = id }},
 	} {
 		if len(of.sources) == 0 {
 			continue
 		}
-		ids, p := v.identify(of.sources, of.kind, scan, n)
+		ids, p := j.identify(of.sources, of.kind, scan, n)
 		if p != nil {
 			return nil, p
 		}
@@ -40,14 +72,22 @@ func (v *visit) resolve(scan *payload.Scan) ([]consent.Subject, *Problem) {
 	return people, nil
 }
 
+// records returns how many records have people of their own.
+func records(scan *payload.Scan) int {
+	if scan == nil || !scan.Split() {
+		return 0
+	}
+	return scan.Len()
+}
+
 // identify resolves one kind of subject for n records and the request.
-func (v *visit) identify(sources []IDSource, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
+func (j judge) identify(sources []IDSource, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
 	ids := make([]consent.ID, n+1)
-	identifier := v.g.app.Identifier()
+	identifier := j.g.app.Identifier()
 	path := 0
 	for _, s := range sources {
 		if s.JSON == "" {
-			id, ok := one(v.values(s), func(value string) (consent.ID, bool) { return identifier.Identify(kind, value) })
+			id, ok := one(j.values(s), func(value string) (consent.ID, bool) { return identifier.Identify(kind, value) })
 			if !ok {
 				return nil, subjectConflict()
 			}
@@ -58,7 +98,7 @@ func (v *visit) identify(sources []IDSource, kind consent.Kind, scan *payload.Sc
 			}
 			continue
 		}
-		found, ok := v.inBody(scan, kind, path, n)
+		found, ok := j.inBody(scan, kind, path, n)
 		if !ok {
 			return nil, subjectConflict()
 		}
@@ -87,31 +127,31 @@ func one(values []string, identify func(string) (consent.ID, bool)) (id consent.
 }
 
 // values returns what a source outside the body says.
-func (v *visit) values(s IDSource) []string {
+func (j judge) values(s IDSource) []string {
 	switch {
 	case s.Query != "":
-		return queryValues(v.r.URL.RawQuery, s.Query)
+		return queryValues(j.r.URL.RawQuery, s.Query)
 	case s.Cookie != "":
 		var values []string
-		for _, c := range v.r.CookiesNamed(s.Cookie) {
+		for _, c := range j.r.CookiesNamed(s.Cookie) {
 			values = append(values, c.Value)
 		}
 		return values
 	}
 	// A header that is given twice would reach a placeholder as one text.
 	if name, ok := strings.CutPrefix(s.Placeholder, "{http.request.header."); ok && strings.IndexByte(name, '}') == len(name)-1 {
-		return v.r.Header[http.CanonicalHeaderKey(name[:len(name)-1])]
+		return j.r.Header[http.CanonicalHeaderKey(name[:len(name)-1])]
 	}
-	return []string{replacerOf(v.r).ReplaceAll(s.Placeholder, "")}
+	return []string{replacerOf(j.r).ReplaceAll(s.Placeholder, "")}
 }
 
 // inBody returns what the path numbered source says in each record.
-func (v *visit) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (ids []consent.ID, ok bool) {
+func (j judge) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (ids []consent.ID, ok bool) {
 	ids = make([]consent.ID, n+1)
 	if scan == nil {
 		return ids, true
 	}
-	identifier := v.g.app.Identifier()
+	identifier := j.g.app.Identifier()
 	for _, found := range scan.IDs {
 		if found.Source != source || found.Device != (kind == consent.Device) {
 			continue
@@ -138,25 +178,21 @@ func (v *visit) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (id
 	return ids, true
 }
 
-// releases decides what may be had of each record. The last part returned is
-// for what stands outside all records: it has the strictest of all.
-func (v *visit) releases(people []consent.Subject) ([]payload.Part, *Problem) {
+// ruling makes of the verdicts on n people what may be had of a message. nil
+// verdicts are those on people who have granted nothing.
+func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	now := time.Now()
-	r := v.rt.rules
+	r := j.ln.rules
 	per := ""
 	if p := r.Recipient().Per; p != "" {
-		per = replacerOf(v.r).ReplaceAll(p, "")
+		per = replacerOf(j.r).ReplaceAll(p, "")
 	}
 	recipient := r.Recipient().ID
 	if per != "" {
 		recipient += ":" + per
 	}
-	verdicts, p := v.verdicts(people)
-	if p != nil {
-		return nil, p
-	}
-	parts := make([]payload.Part, len(people))
-	all := make([]*rules.Release, len(people))
+	parts := make([]payload.Part, n)
+	all := make([]*rules.Release, n)
 	for i := range parts {
 		rel := r.Stranger()
 		params := &payload.Params{Now: now}
@@ -164,40 +200,39 @@ func (v *visit) releases(people []consent.Subject) ([]payload.Part, *Problem) {
 			verdict := &verdicts[i]
 			rel = r.Release(verdict.Permits, per)
 			if rel.Vector.Keyed() {
-				params.Key = v.g.app.SubjectKey(recipient, verdict.Salt)
+				params.Key = j.g.app.SubjectKey(recipient, verdict.Salt)
 			}
 		}
 		all[i] = rel
 		parts[i] = payload.Part{Vector: rel.Vector, Params: params}
 	}
-	last := len(people) - 1
-	v.release = all[last]
-	if last > 0 {
-		// Nobody in particular is whom the envelope is about: no key for it.
-		v.release = r.Strictest(all[:last]...)
-		parts[last] = payload.Part{Vector: v.release.Vector, Params: &payload.Params{Now: now}}
+	last := n - 1
+	if last == 0 {
+		return ruling{parts: parts, envelope: parts[0], release: all[0]}
 	}
-	return parts, nil
+	// Nobody in particular is whom the envelope is about: no key for it.
+	rel := r.Strictest(all[:last]...)
+	return ruling{parts: parts[:last], envelope: payload.Part{Vector: rel.Vector, Params: &payload.Params{Now: now}}, release: rel}
 }
 
 // verdicts asks what the subjects' states come to; nil means that nobody has
 // granted anything.
-func (v *visit) verdicts(people []consent.Subject) ([]Verdict, *Problem) {
-	cache := v.g.app.Cache()
+func (j judge) verdicts(people []consent.Subject) ([]Verdict, *Problem) {
+	cache := j.g.app.Cache()
 	var verdicts []Verdict
 	var err error
 	if len(people) == 1 {
 		var one Verdict
-		one, err = cache.Get(v.r.Context(), people[0])
+		one, err = cache.Get(j.r.Context(), people[0])
 		verdicts = []Verdict{one}
 	} else {
-		verdicts, err = cache.GetAll(v.r.Context(), people)
+		verdicts, err = cache.GetAll(j.r.Context(), people)
 	}
 	if err == nil {
 		return verdicts, nil
 	}
-	v.g.app.metrics.countStoreError("load")
-	if v.g.OnStoreError == choiceStrip {
+	j.g.app.metrics.countStoreError("load")
+	if j.g.OnStoreError == choiceStrip {
 		return nil, nil
 	}
 	return nil, storeUnavailable()

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/consentgate/consentgate/internal/codec"
 	"github.com/consentgate/consentgate/internal/payload"
 	"github.com/consentgate/consentgate/rules"
 )
@@ -20,15 +22,17 @@ import (
 // visit is one request at a gate: first everything is decided, and only then is
 // anything changed.
 type visit struct {
-	g  *Gate
+	judge
 	rt *route
-	r  *http.Request
 
-	body    []byte // as it came
-	read    bool   // whether the body has been read, to its end
-	rest    io.Reader
-	out     []byte // as it goes
+	body   []byte // as it came
+	read   bool   // whether the body has been read, to its end
+	rest   io.Reader
+	out    []byte // as it goes
+	stream *lineStream
+
 	query   string
+	path    string // escaped; "": as it came
 	headers http.Header
 	release *rules.Release // of what stands outside all records
 	report  payload.Report
@@ -42,138 +46,192 @@ func (v *visit) decide() *Problem {
 	if !v.g.app.Ready() {
 		return storeUnavailable()
 	}
-	kind, p := v.readBody()
+	if p := v.readBody(); p != nil {
+		return p
+	}
+	if v.stream != nil {
+		return v.decideStream()
+	}
+	m, p := v.open(v.r.Header, v.body)
 	if p != nil {
 		return p
 	}
-	var scan *payload.Scan
-	if kind == bodyJSON {
-		s, err := v.rt.plan.Matcher.Scan(v.body, payload.DefaultLimits)
-		if err != nil {
-			if v.g.OnUnreadable != choicePass {
-				return unreadable(err)
-			}
-			kind = bodyOther
-		} else {
-			scan = s
-			defer scan.Free()
+	defer m.free()
+	if m.kind == bodyLines {
+		s, p := v.newStream(bytes.NewReader(v.body), m.enc)
+		if p != nil {
+			return p
 		}
+		v.stream = s
+		return v.decideStream()
 	}
-	people, p := v.resolve(scan)
+	ruling, p := v.rule(m.scan)
 	if p != nil {
 		return p
 	}
-	parts, p := v.releases(people)
-	if p != nil {
+	v.release = ruling.release
+	if v.out, p = v.apply(&m, ruling, &v.report); p != nil {
 		return p
 	}
-	envelope := parts[len(parts)-1]
-	parts = parts[:len(parts)-1]
-
-	v.out = v.body
-	switch kind {
-	case bodyJSON:
-		if scan.Split() {
-			v.out, v.report = scan.Apply(nil, envelope, parts)
-		} else {
-			v.out, v.report = scan.Apply(nil, envelope, []payload.Part{envelope})
-		}
-		if v.report.BlockedAll || v.report.Blocked > 0 && v.report.Blocked == len(scan.Records) {
-			return v.consentRequired()
-		}
-	case bodyForm:
-		form, ok := v.rt.plan.Matcher.ApplyForm(string(v.body), payload.Query, envelope, nil, &v.report)
-		if !ok {
-			return v.consentRequired()
-		}
-		if form != string(v.body) {
-			v.out = []byte(form)
-		}
-	case bodyMedia:
-		if v.rt.noMedia || v.release.Action(v.rt.media).Op != payload.Pass {
-			return unsupportedType("a photo or a recording may hold where it was taken, and that may not pass here now")
-		}
-	}
-	return v.decideBeside(envelope)
+	return v.decideBeside(ruling.envelope)
 }
 
-// decideBeside decides on what stands beside the body: query, headers, cookies.
-func (v *visit) decideBeside(part payload.Part) *Problem {
-	query, ok := v.rt.plan.Matcher.ApplyForm(v.r.URL.RawQuery, payload.Query, part, nil, &v.report)
-	if !ok {
-		return v.consentRequired()
+// apply returns a message as the recipient may have it, as it goes on the wire.
+func (j judge) apply(m *message, ru ruling, rep *payload.Report) ([]byte, *Problem) {
+	if m.opaque && !j.placePasses(ru.release) {
+		return nil, unsupportedType("a photo of this kind may hold where it was taken, and that may not pass here now")
 	}
-	v.query = query
-	v.headers, ok = v.rt.applyHeaders(v.g, v.r.Header, v.release, part, &v.report)
+	if m.scan == nil {
+		return m.raw, nil
+	}
+	out, r := m.scan.Apply(nil, ru.envelope, ru.parts)
+	rep.Add(&r)
+	if r.BlockedAll || r.Blocked > 0 && r.Blocked == m.scan.Len() {
+		return nil, j.consentRequired(ru.release, rep)
+	}
+	return m.finish(out)
+}
+
+// placePasses reports whether the place where a photo was taken may pass.
+func (j judge) placePasses(rel *rules.Release) bool {
+	place, ok := j.ln.place()
+	return ok && rel.Action(place).Op == payload.Pass
+}
+
+// decideBeside decides on what stands beside the body: path, query, headers,
+// cookies.
+func (v *visit) decideBeside(part payload.Part) *Problem {
+	var ok bool
+	if v.path, ok = v.rt.paths.apply(v.r.URL, v.release, part, &v.report); !ok {
+		return v.consentRequired(v.release, &v.report)
+	}
+	if v.query, ok = v.ln.applyQuery(v.r.URL.RawQuery, part, &v.report); !ok {
+		return v.consentRequired(v.release, &v.report)
+	}
+	v.headers, ok = v.ln.applyHeaders(v.g, v.r.Header, v.release, part, &v.report)
 	if !ok {
-		return v.consentRequired()
+		return v.consentRequired(v.release, &v.report)
 	}
 	return nil
 }
 
-// readBody reads the body to its end and says what is in it.
-func (v *visit) readBody() (bodyKind, *Problem) {
+// applyQuery returns a query as the recipient may have it.
+func (ln *lane) applyQuery(query string, part payload.Part, rep *payload.Report) (out string, ok bool) {
+	if query == "" {
+		return "", true
+	}
+	made, ok := ln.applyForm([]byte(query), payload.Query, part, nil, rep)
+	if !ok || same(made, nil) {
+		return "", ok
+	}
+	if string(made) == query {
+		return query, true
+	}
+	return string(codec.FixChecksums([]byte(query), made)), true
+}
+
+// applyForm rewrites a query or a cookie header. ok is false where a field
+// blocks; what cannot be read at all comes back empty.
+func (ln *lane) applyForm(src []byte, syn payload.FormSyntax, part payload.Part, spare func(string) bool, rep *payload.Report) (out []byte, ok bool) {
+	scan, err := ln.plan.Matcher.ScanForm(src, syn, spare, payload.DefaultLimits)
+	if err != nil {
+		rep.Sealed++
+		return nil, true
+	}
+	defer scan.Free()
+	parts := make([]payload.Part, scan.Len())
+	for i := range parts {
+		parts[i] = part
+	}
+	out, r := scan.Apply(nil, part, parts)
+	blocked := r.BlockedAll || r.Blocked > 0
+	r.Blocked, r.BlockedAll = 0, false
+	rep.Add(&r)
+	return out, !blocked
+}
+
+// readBody reads the body to its end, or as far as it takes to see that it is
+// a stream of lines.
+func (v *visit) readBody() *Problem {
 	r, g := v.r, v.g
 	if r.Body == nil || r.Body == http.NoBody {
 		v.read = true
-		return bodyNone, nil
+		return nil
+	}
+	mediaType, _ := mediaTypeOf(r.Header)
+	if kindOfType(mediaType) == bodyLines {
+		enc, err := codec.ParseEncodings(r.Header.Values("Content-Encoding"))
+		if err != nil {
+			return unsupportedEncoding()
+		}
+		s, p := v.newStream(r.Body, enc)
+		v.stream = s
+		return p
 	}
 	if r.ContentLength > g.MaxBody {
-		return bodyNone, tooLarge(g.MaxBody)
+		return tooLarge(g.MaxBody)
 	}
 	body, err := readAll(r.Body, r.ContentLength, g.MaxBody)
 	v.body = body
-	if err != nil {
-		if errors.Is(err, errTooLarge) {
-			v.rest = r.Body
-			return bodyNone, tooLarge(g.MaxBody)
+	if errors.Is(err, errTooLarge) {
+		v.rest = r.Body
+		if v.startsWithLines(body) {
+			s, p := v.newStream(io.MultiReader(bytes.NewReader(body), r.Body), codec.Identity)
+			v.stream = s
+			return p
 		}
-		return bodyNone, unreadableText("the body could not be read to its end")
+		return tooLarge(g.MaxBody)
+	}
+	if err != nil {
+		return unreadableText("the body could not be read to its end")
 	}
 	v.read = true
 	_ = r.Body.Close()
-	if len(body) == 0 {
-		return bodyNone, nil
+	return nil
+}
+
+// startsWithLines reports whether a body begins with a JSON text on a line of
+// its own, and goes on with another.
+func (v *visit) startsWithLines(body []byte) bool {
+	if len(v.r.Header.Values("Content-Encoding")) > 0 || !looksLikeJSON(body) {
+		return false
 	}
-	if enc := r.Header.Values("Content-Encoding"); !identity(enc) {
-		if g.OnUnreadable == choicePass {
-			return bodyOther, nil
-		}
-		return bodyNone, unsupportedEncoding()
+	line, rest, ok := bytes.Cut(bytes.TrimLeft(body, "\r\n"), []byte("\n"))
+	if !ok || !looksLikeJSON(rest) {
+		return false
 	}
-	mediaType := mediaTypeOf(r.Header)
-	kind := kindOfType(mediaType)
-	if kind != bodyJSON && looksLikeJSON(body) {
-		kind = bodyJSON // whatever it claims to be
+	s, err := v.ln.plan.Matcher.Scan(line, payload.DefaultLimits)
+	if err == nil {
+		s.Free()
 	}
-	if kind == bodyOther {
-		if g.listed(mediaType) {
-			return bodyMedia, nil
-		}
-		if g.OnUnreadable != choicePass {
-			return bodyNone, unsupportedType("the gate reads JSON and forms; a type of media is listed with `media`")
-		}
-	}
-	return kind, nil
+	return err == nil
 }
 
 // forward puts what was decided in the place of what came.
 func (v *visit) forward() {
 	r := v.r
-	if v.read && r.Body != nil && r.Body != http.NoBody {
+	r.Header = v.headers
+	changed := false
+	switch {
+	case v.stream != nil:
+		v.setStream()
+		changed = true
+	case v.read && r.Body != nil && r.Body != http.NoBody:
+		changed = !same(v.out, v.body)
 		v.setBody(v.out)
 	}
 	r.Trailer = nil
-	r.Header = v.headers
-	if len(v.out) != len(v.body) || len(v.out) > 0 && &v.out[0] != &v.body[0] {
+	if changed {
 		// What vouches for the old bytes does not for the new ones.
 		for _, h := range []string{"Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Signature", "Signature-Input"} {
 			delete(r.Header, h)
 		}
-		r.Header.Set("Content-Length", strconv.Itoa(len(v.out)))
 	}
 	v.setQuery(v.query)
-	if v.rt.rules.Recipient().Kind == rules.FirstParty {
+	if v.path != "" {
+		v.setPath(v.path)
+	}
+	if v.ln.rules.Recipient().Kind == rules.FirstParty {
 		r.Header[gateHeader] = []string{v.gateHeader()}
 	}
 }
@@ -182,6 +240,9 @@ func (v *visit) setBody(body []byte) {
 	r := v.r
 	r.ContentLength = int64(len(body))
 	r.TransferEncoding = nil
+	if len(r.Header["Content-Length"]) > 0 || len(body) != len(v.body) {
+		r.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	if len(body) == 0 {
 		r.Body = http.NoBody
 		r.GetBody = func() (io.ReadCloser, error) { return http.NoBody, nil }
@@ -189,9 +250,6 @@ func (v *visit) setBody(body []byte) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	if r.Header.Get("Content-Length") != "" {
-		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
-	}
 }
 
 // setQuery replaces the query, also where Caddy keeps the original request: its
@@ -206,25 +264,28 @@ func (v *visit) setQuery(query string) {
 		r.URL.ForceQuery = false
 	}
 	r.RequestURI = withQuery(r.RequestURI, query)
+	v.setOriginal(func(orig *http.Request) {
+		if orig.URL != nil {
+			orig.URL.RawQuery = query
+			orig.URL.ForceQuery = r.URL.ForceQuery
+		}
+		orig.RequestURI = withQuery(orig.RequestURI, query)
+	})
+}
+
+// setOriginal changes the request that Caddy keeps.
+func (v *visit) setOriginal(change func(*http.Request)) {
+	r := v.r
 	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok {
 		return
 	}
-	if orig.URL != nil {
-		orig.URL.RawQuery = query
-		orig.URL.ForceQuery = r.URL.ForceQuery
-	}
-	orig.RequestURI = withQuery(orig.RequestURI, query)
+	change(&orig)
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))
 }
 
 func withQuery(uri, query string) string {
-	for i := range len(uri) {
-		if uri[i] == '?' {
-			uri = uri[:i]
-			break
-		}
-	}
+	uri, _, _ = strings.Cut(uri, "?")
 	if query != "" {
 		uri += "?" + query
 	}
@@ -242,15 +303,22 @@ func (v *visit) empty() {
 	r.Body, r.ContentLength, r.Trailer, r.TransferEncoding = http.NoBody, 0, nil, nil
 	r.GetBody = nil
 	r.Header.Del("Content-Length")
-	stranger := v.rt.rules.Stranger()
+	stranger := v.ln.rules.Stranger()
 	part := payload.Part{Vector: stranger.Vector, Params: &payload.Params{Now: time.Now()}}
 	var rep payload.Report
-	query, ok := v.rt.plan.Matcher.ApplyForm(r.URL.RawQuery, payload.Query, part, nil, &rep)
+	query, ok := v.ln.applyQuery(r.URL.RawQuery, part, &rep)
 	if !ok {
 		query = ""
 	}
 	v.setQuery(query)
-	headers, ok := v.rt.applyHeaders(v.g, r.Header, stranger, part, &rep)
+	path, ok := v.rt.paths.apply(r.URL, stranger, part, &rep)
+	if !ok {
+		path = v.rt.paths.hide(r.URL)
+	}
+	if path != "" {
+		v.setPath(path)
+	}
+	headers, ok := v.ln.applyHeaders(v.g, r.Header, stranger, part, &rep)
 	if !ok {
 		headers = http.Header{}
 	}
@@ -260,15 +328,18 @@ func (v *visit) empty() {
 // restore gives the request back as it came, for a gate that only observes.
 func (v *visit) restore() {
 	switch {
+	case v.stream != nil:
+		v.r.Body = v.stream.unread(v.r.Body)
 	case v.read && v.r.Body != nil && v.r.Body != http.NoBody:
-		body := v.body
-		v.r.Body = io.NopCloser(bytes.NewReader(body))
+		v.r.Body = io.NopCloser(bytes.NewReader(v.body))
 	case v.rest != nil:
-		v.r.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(v.body), v.rest), v.r.Body}
+		v.r.Body = readCloser{io.MultiReader(bytes.NewReader(v.body), v.rest), v.r.Body}
 	}
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
 }
 
 func replacerOf(r *http.Request) *caddy.Replacer {

@@ -41,11 +41,19 @@ func (c *checker) actions(r *recipient, e *entry) {
 	}
 	_, plain := plainActions[e.orElse.name]
 	switch {
-	case e.orElse.name == "pass":
+	case e.orElse.name == "pass" && !c.harmless(r, e):
 		c.j.add(e.orElse.at, "else: pass would release %s without any permitted purpose: write drop, null or block", e.category.s)
 	case e.orElse.name != "" && !plain && r.kind.s != string(FirstParty):
 		c.j.add(e.orElse.at, "else: %s would release something of %s to %s against a refusal: outside first_party write drop, null or block", e.orElse.name, e.category.s, r.id.s)
 	}
+}
+
+// harmless reports whether an entry speaks of one category alone, which is not
+// sensitive, and for a first party: only then may a policy say that it needs
+// nobody's permission.
+func (c *checker) harmless(r *recipient, e *entry) bool {
+	n := slices.Index(c.p.ids, e.category.s)
+	return r.kind.s == string(FirstParty) && n >= 0 && !c.p.categories[n].Sensitive
 }
 
 // entryPurpose checks that an entry's purpose is one of the recipient's.

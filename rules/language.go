@@ -17,10 +17,7 @@ var (
 // The detectors that a category may name. Only those in the first line look
 // for a shape with a check digit or a telling prefix, and are looked for
 // everywhere; a category must ask for the others by name.
-//
-// Values are searched from the version on in which the gateway has these
-// detectors; until then a policy that names them is valid and is matched by
-// keys, paths and headers alone.
+// They are internal/detect's names.
 var detectorNames = []string{
 	"imei", "meid", "iccid", "imsi", "mac", "phone", "id_card", "card", "email", "ipv4", "ipv6",
 	"latlng", "idfa", "oaid", "android_id", "uuid", "hex16", "hex32",

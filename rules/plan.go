@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/consentgate/consentgate/internal/detect"
 	"github.com/consentgate/consentgate/internal/payload"
 )
 
@@ -22,6 +23,9 @@ type RouteSpec struct {
 type Inbound struct {
 	Subject, Device []string
 	Records         string
+	// Opener and Cleaner look into values; nil: nothing is opened.
+	Opener  payload.Opener
+	Cleaner payload.Cleaner
 }
 
 // Plan is what one gate needs of a policy: the routes of everyone who gets
@@ -32,12 +36,27 @@ type Plan struct {
 	Routes  []*Route // in the order of the specs
 }
 
+// placeCategory is where photos and films were taken (clause 1.3).
+const placeCategory = "location.media"
+
 // Plan compiles the routes of a gate. Its error says which name is wrong and
 // what to write.
 func (p *Policy) Plan(in Inbound, specs ...RouteSpec) (*Plan, error) {
 	spec := payload.Spec{Subject: in.Subject, Device: in.Device, Records: in.Records}
+	var want detect.Set
 	for i, c := range p.categories {
-		spec.Rules = append(spec.Rules, payload.Rule{Category: payload.Category(i), Keys: c.Keys, Paths: c.Paths})
+		kinds := c.kinds()
+		for _, k := range kinds {
+			want = want.With(detect.Kind(k))
+		}
+		spec.Rules = append(spec.Rules, payload.Rule{Category: payload.Category(i), Keys: c.Keys, Paths: c.Paths, Detect: kinds})
+	}
+	spec.Inside.Opener = in.Opener
+	if want != 0 {
+		spec.Inside.Detector = detector{want}
+	}
+	if place, ok := p.Category(placeCategory); ok {
+		spec.Inside.Cleaner, spec.Inside.Place = in.Cleaner, place
 	}
 	plan := &Plan{}
 	for _, s := range specs {
@@ -53,6 +72,7 @@ func (p *Policy) Plan(in Inbound, specs ...RouteSpec) (*Plan, error) {
 				spec.Keep = append(spec.Keep, r.recipient.Keep)
 			}
 		}
+		r.judgement.Looks = r.recipient.looks()
 		plan.Routes = append(plan.Routes, r)
 	}
 	m, err := payload.Compile(spec)

@@ -13,6 +13,7 @@ type Rule struct {
 	Category Category
 	Keys     []string // member names, compared folded; anywhere in a record
 	Paths    []string // anchored at the record, see [ParsePath]
+	Detect   []uint8  // kinds of the Detector, below 32
 }
 
 // Spec is what a [Matcher] is compiled from.
@@ -32,6 +33,8 @@ type Spec struct {
 	// elements are records of their own; "." is the document itself, "" means
 	// that the document is one record.
 	Records string
+	// What looks into values; see [Inside].
+	Inside Inside
 }
 
 // Matcher is a compiled Spec. It is immutable and safe for concurrent use.
@@ -42,6 +45,7 @@ type Matcher struct {
 	suffixes [][]suffix
 	classes  []class
 	every    Class // of all categories that have a rule
+	looks    looks
 	spec     Spec
 	records  bool
 	scans    sync.Pool
@@ -76,13 +80,20 @@ func (e entry) withSuffixes(n uint16) entry { return e&^(0xffff<<32) | entry(n)<
 func (e entry) withRole(r role) entry       { return e | entry(r)<<48 }
 
 // role is what a key means beside its class.
-type role uint8
+type role uint16
 
 const (
 	roleLat       role = 1 << iota // a latitude
 	roleLon                        // a longitude
 	rolePairName                   // names the category of the value beside it
 	rolePairValue                  // is the value beside a name
+	roleDetected                   // its class was found by its looks
+	roleKey                        // what was found is the key: nothing but passing leaves it
+	roleSealed                     // cannot be opened: nothing lets it pass
+	roleSpan                       // is a piece of a text, and is masked rather than taken out
+
+	rolePosition = roleLat | roleLon
+	roleFound    = roleDetected | roleKey | roleSealed
 )
 
 // In a list of name/value pairs the category is named by a value.
@@ -185,6 +196,7 @@ func Compile(s Spec) (*Matcher, error) {
 	for k, n := range syms {
 		m.keys[k] = m.keys[k].withSym(n)
 	}
+	m.looks.compile(s, &in)
 	for k, r := range pairRoles {
 		m.keys[k] = m.keys[k].withRole(r)
 	}
@@ -215,7 +227,14 @@ func (m *Matcher) Categories(c Class) []Category { return m.classes[c].categorie
 // lookup finds a key by its text, without quotes and escapes.
 func (m *Matcher) lookup(key []byte) entry {
 	var buf [64]byte
-	return m.keys[string(appendFold(buf[:0], key))]
+	e := m.keys[string(appendFold(buf[:0], key))]
+	if e.class() == 0 && e.suffixes() == 0 {
+		// A map from ids to things holds the ids in its keys.
+		if c := m.looks.key(key); c != 0 {
+			e = e.withClass(c).withRole(roleDetected | roleKey)
+		}
+	}
+	return e
 }
 
 // interner numbers the sets of categories and keep marks that occur.

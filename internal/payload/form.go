@@ -1,7 +1,7 @@
 package payload
 
 import (
-	"net/url"
+	"bytes"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,252 +18,326 @@ var (
 	// application/x-www-form-urlencoded bodies. A ';' separates too: some
 	// servers take it so.
 	Query = FormSyntax{separators: "&;", form: true}
+	// Lines is Query with line breaks between queries, as beacons send them.
+	Lines = FormSyntax{separators: "&;\r\n", form: true}
 	// Cookies is the syntax of the Cookie header (RFC 6265, section 4.2.1).
 	Cookies = FormSyntax{separators: ";", lead: true}
+
+	// link is the syntax of what looks like a query inside a value, with or
+	// without the address before it.
+	link = FormSyntax{separators: "&;?#\r\n", form: true}
 )
 
-// field is one name and value of a form.
-type field struct {
-	start, end int // with the separator before it
-	name       int // where the name starts
-	value      int // where the value starts; end where there is no '='
-	op         Op
-	t          Transformer
-	role       role
-	unknown    bool
-	classes    [4]Class // that judge it, for the report
-	n          int
-}
-
-// ApplyForm rewrites a query string, a form or a Cookie header as one recipient
-// may have it, and adds what it did to rep. ok is false when a field blocks.
-// spare, where not nil, is asked for the names of fields that always pass.
+// ScanForm notes what stands where in a query string, a form or a Cookie
+// header. spare, where not nil, is asked for the names of fields that always
+// pass.
 //
 // Names are undone of percent-encoding, as often as it takes, and compared
-// folded; "a[b]" is the member b of a. A name that does not decode is dropped:
-// nobody can say what the receiver makes of it. All other fields stay as they
-// are, byte for byte.
-func (m *Matcher) ApplyForm(src string, syn FormSyntax, p Part, spare func(name string) bool, rep *Report) (out string, ok bool) {
-	if src == "" {
-		return src, true
+// folded; "a[b]" is the member b of a. A name that does not decode is sealed:
+// nobody can say what the receiver makes of it.
+func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) bool, lim Limits) (*Scan, error) {
+	if len(src) > MaxBytes {
+		return nil, &LimitError{What: "length", Limit: MaxBytes, Offset: MaxBytes}
 	}
-	// Two passes, since half a position needs the other half and most forms
-	// need no change: no list of the fields is kept, however many there are.
-	touched := false
-	var pos position
-	for f := (field{end: -1}); m.nextField(&f, src, syn, p.Vector, spare); {
-		touched = touched || f.op != Pass
-		switch f.op {
-		case Block:
-			rep.note(m, p.Vector, Block, f.classes[:f.n]...)
-			return "", false
-		case Transform:
-			pos.add(&f)
-		}
+	s := m.start(src, lim)
+	if err := s.fields(syn, 0, len(src), spare); err != nil {
+		s.Free()
+		return nil, err
 	}
-	if !touched {
-		return src, true
-	}
-	b := make([]byte, 0, len(src))
-	for f := (field{end: -1}); m.nextField(&f, src, syn, p.Vector, spare); {
-		n, at := len(b), f.start
-		if n == 0 {
-			at = f.name // nothing stands before it any more
-		}
-		b = append(b, src[at:f.value]...)
-		switch f.op {
-		case Pass:
-			b = append(b, src[f.value:f.end]...)
-			continue
-		case Null:
-			rep.note(m, p.Vector, Null, f.classes[:f.n]...)
-			continue
-		case Transform:
-			if text, changed, ok := transformField(src, syn, &f, &pos, p.Params); ok {
-				b = append(b, text...)
-				if changed {
-					rep.note(m, p.Vector, Transform, f.classes[:f.n]...)
-				}
-				continue
-			}
-		}
-		b = b[:n]
-		if f.unknown {
-			rep.Unknown++
-		} else {
-			rep.note(m, p.Vector, Drop, f.classes[:f.n]...)
-		}
-	}
-	return string(b), true
+	return s, nil
 }
 
-// nextField goes on from f to the next field of src and decides what happens to
-// it.
-func (m *Matcher) nextField(f *field, src string, syn FormSyntax, v *Vector, spare func(string) bool) bool {
-	at := f.end + 1
-	if at > len(src) {
-		return false
+// openForm reads the text as a query, with or without an address before it.
+func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
+	lo := 0
+	// Only what holds no '=' yet can be the address.
+	if i := bytes.IndexAny(text, "?#="); i >= 0 && text[i] != '=' {
+		lo = i + 1
 	}
-	*f = field{start: max(0, at-1), name: at, end: len(src)}
-	if n := strings.IndexAny(src[at:], syn.separators); n >= 0 {
-		f.end = at + n
+	c := s.child(text, at)
+	if d := s.m.looks.detector; d != nil && lo > 0 && !at.governed && d.Possible(text[:lo]) && utf8.Valid(text[:lo]) {
+		c.found = d.Append(c.found[:0], text[:lo])
+		c.spans(c.found)
 	}
-	for syn.lead && f.name < f.end && (src[f.name] == ' ' || src[f.name] == '\t') {
-		f.name++
+	if err := c.fields(link, lo, len(text), nil); err != nil {
+		c.Free()
+		return nil, Sealed
 	}
-	name, _, hasValue := strings.Cut(src[f.name:f.end], "=")
-	f.value = f.end
-	if hasValue {
-		f.value = f.name + len(name) + 1
+	if c = c.worth(); c == nil {
+		return nil, Unopened
 	}
-	if f.name < f.end && (spare == nil || !spare(name)) {
-		m.judgeField(f, name, syn, v)
+	if at.depth > maxInside {
+		c.Free()
+		return nil, Sealed
 	}
-	return true
+	return c, Opened
+}
+
+// fields reads the fields in src[lo:hi].
+func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error {
+	s.syn, s.form, s.region = synForm, syn, [2]uint32{uint32(lo), uint32(hi)}
+	src := s.Src
+	f := s.startFields()
+	seps := separators(syn.separators)
+	for at := lo; at <= hi; {
+		end := at
+		eq := -1
+		for ; end < hi; end++ {
+			c := src[end]
+			if c < 0x80 && seps[c] {
+				break
+			}
+			if c == '=' && eq < 0 {
+				eq = end
+			}
+		}
+		name := at
+		for syn.lead && name < end && (src[name] == ' ' || src[name] == '\t') {
+			name++
+		}
+		next := end + 1
+		if name == end {
+			at = next
+			continue
+		}
+		if s.root.members--; s.root.members < 0 {
+			return &LimitError{"members", DefaultLimits.Members, name}
+		}
+		value, nameEnd := end, end
+		if eq >= 0 {
+			value, nameEnd = eq+1, eq
+		}
+		raw := src[name:nameEnd]
+		if spare == nil || !spare(string(raw)) {
+			if syn.lead {
+				raw = bytes.TrimRight(raw, " \t")
+			}
+			s.field(f, raw, Hit{Key: uint32(name), Start: uint32(value), End: uint32(end), Parent: uint32(lo)})
+		}
+		at = next
+	}
+	s.endFields(f)
+	return nil
+}
+
+// startFields prepares the object that the fields are members of.
+func (s *Scan) startFields() *frame {
+	f := &s.frames[0]
+	*f = frame{
+		hit: none, lat: none, lon: none, pair: none, object: true,
+		path: s.at.path, sym: s.at.sym, above: s.at.above(), governed: s.at.governed,
+	}
+	if s.root == s && !s.m.records {
+		s.Records[s.open(0)].End = uint32(len(s.Src))
+		s.at.record = 0
+	}
+	return f
+}
+
+func (s *Scan) endFields(f *frame) {
+	if f.lat >= 0 && f.lon >= 0 {
+		s.Hits[f.lat].Mate, s.Hits[f.lon].Mate = f.lon, f.lat
+	}
+	if f.pair != none {
+		s.namePairs(f)
+	}
+	if s.root == s && !s.m.records {
+		s.Records[0].hi = int32(len(s.Hits))
+	}
+}
+
+// separators returns the set of the separators, all of them ASCII.
+func separators(list string) (set [0x80]bool) {
+	for i := range len(list) {
+		set[list[i]] = true
+	}
+	return set
+}
+
+// field notes what there is to say of one field. h says where it stands.
+func (s *Scan) field(f *frame, rawName []byte, h Hit) {
+	m := s.m
+	name := s.readName(rawName)
+	here := m.paths.here[name.path]
+	h.Class, h.Path, h.role = name.class, Class(here), name.role
+	if !name.sure {
+		h.Path = 0
+	}
+	opensRecords := false
+	if here&marked != 0 {
+		for _, k := range m.paths.states[name.path].marks {
+			if k.kind == patRecords {
+				opensRecords = s.at.record == none
+			} else {
+				s.root.IDs = append(s.root.IDs, ID{s.at.record, k.kind == patDevice, int(k.n), h.Start, h.End, s})
+			}
+		}
+	}
+	governed := f.governed || len(m.classes[h.Class].categories) > 0 || len(m.classes[h.Path].categories) > 0
+	hit := int32(none)
+	if h.Class|h.Path != 0 || h.role&(roleFound|rolePairValue) != 0 || m.spec.Unknown && !governed {
+		hit = int32(len(s.Hits))
+		h.Next, h.Mate, h.Inside = hit+1, none, none
+		s.Hits = append(s.Hits, h)
+		if h.role&rolePosition != 0 && governed {
+			f.coordinate(h.role, hit)
+		}
+		if h.role&rolePairValue != 0 {
+			s.Hits[hit].Mate, f.pair = f.pair, hit
+		}
+	}
+	raw := s.Src[h.Start:h.End]
+	if h.role&rolePairName != 0 {
+		if text, _, ok := s.value(h.Start, h.End, &s.text); ok {
+			if e := m.lookup(text); e.class() != 0 && e.role()&roleKey == 0 {
+				f.named = s.both(f.named, e.class())
+			}
+		}
+	}
+	if m.looks.any && len(raw) >= minInside && h.role&roleSealed == 0 && s.promising(raw, governed) {
+		s.lookInto(raw, hit, h, place{name.path, name.sym, name.frame, s, governed, s.at.record, opensRecords, s.at.depth + 1})
+	}
+}
+
+// fieldName is what the name of a field means.
+type fieldName struct {
+	class Class  // all that the name and its steps say
+	path  uint16 // state of the automaton
+	sym   uint16
+	frame *frame // the object that the last step is a member of
+	role  role
+	sure  bool // there is but one reading of the name
 }
 
 // maxDecodings bounds how often a name is undone of percent-encoding. What is
-// still encoded then is dropped.
+// still encoded then is sealed.
 const maxDecodings = 4
 
-// judgeField decides what happens to the field f by its name.
-func (m *Matcher) judgeField(f *field, name string, syn FormSyntax, v *Vector) {
-	if syn.lead {
-		name = strings.TrimRight(name, " \t")
+// readName finds what all readings of a name mean.
+func (s *Scan) readName(raw []byte) (n fieldName) {
+	n.sure = true
+	if bytes.IndexByte(raw, '%') < 0 && (!s.form.form || bytes.IndexByte(raw, '+') < 0) {
+		s.readSteps(raw, &n)
+		return n
 	}
-	governed, kept := false, true
-	for n := 0; ; n++ {
-		k := m.judgeName(f, name, v, &governed)
-		kept = kept && k
-		decoded, ok := unescapeForm(name, syn.form && n == 0)
-		if !ok || n == maxDecodings {
-			f.op, f.t = Drop, nil
-			f.unknown = f.n == 0
-			return
+	var a, b []byte
+	name := raw
+	for i := 0; ; i++ {
+		before := n.path
+		s.readSteps(name, &n)
+		n.sure = n.sure && (i == 0 || n.path == before)
+		decoded, ok := appendDecoded(a[:0], name, s.form.form && i == 0)
+		if !ok || i == maxDecodings {
+			n.role |= roleSealed
+			return n
 		}
-		if decoded == name {
-			break
+		if bytes.Equal(decoded, name) {
+			return n
 		}
-		name = decoded
-	}
-	if !governed && v.judge.Unknown != Pass && !kept {
-		f.op, f.unknown = Drop, true
+		name, a, b = decoded, b, decoded
 	}
 }
 
-// judgeName takes account of one reading of the name: what "a[b]" says of its
-// steps a and b.
-func (m *Matcher) judgeName(f *field, name string, v *Vector, governed *bool) (kept bool) {
-	state := m.paths.record
-	var syms []uint16 // of the steps made, the last one last
-	for rest := name; rest != ""; {
+// readSteps finds what one reading of a name means: "a[b]" has the steps a and
+// b.
+func (s *Scan) readSteps(name []byte, n *fieldName) {
+	m := s.m
+	n.frame, n.path, n.role = &s.frames[0], s.at.path, n.role&roleSealed
+	depth := 0
+	for rest, more := name, true; more; {
 		step := rest
-		if i := strings.IndexAny(rest, "[]"); i >= 0 {
+		if i := bytes.IndexAny(rest, "[]"); i >= 0 {
 			step, rest = rest[:i], rest[i+1:]
 		} else {
-			rest = ""
+			more = false
 		}
-		if step == "" {
+		if len(step) == 0 {
 			continue
 		}
-		e := m.lookup([]byte(step))
-		state = m.paths.next(state, e.sym())
-		if e.suffixes() != 0 {
-			e = e.withClass(m.enclosed(e, func(n int) (uint16, bool) {
-				if n >= len(syms) {
-					return 0, false
-				}
-				return syms[len(syms)-1-n], true
-			}))
-		}
-		if rest != "" {
-			syms = append(syms, e.sym())
-		}
-		f.role = e.role()
-		above := m.paths.states[state].class
-		kept = v.kept[above]
-		for _, c := range [...]Class{e.class(), above} {
-			if v.governs[c] {
-				*governed = true
-				if f.n < len(f.classes) {
-					f.classes[f.n] = c
-					f.n++
-				}
-				f.op, f.t = stricter(f.op, f.t, v.ops[c], v.trans[c])
+		if depth > 0 {
+			if depth >= MaxDepth {
+				n.role |= roleSealed
+				return
 			}
+			s.frames[depth] = frame{object: true, hit: none, sym: n.sym, above: int16(depth - 1), path: n.path}
+			n.frame = &s.frames[depth]
 		}
+		e := m.lookup(step)
+		if e.suffixes() != 0 {
+			e = e.withClass(s.enclosed(e, n.frame))
+		}
+		n.path = m.paths.next(n.path, e.sym())
+		n.sym = e.sym()
+		n.role = n.role&roleFound | e.role()
+		n.class = s.union(n.class, e.class())
+		if c := m.paths.states[n.path].class; len(m.classes[c].categories) > 0 && more {
+			n.class = s.union(n.class, c)
+		}
+		depth++
 	}
-	return kept
 }
 
-func stricter(op Op, t Transformer, other Op, u Transformer) (Op, Transformer) {
-	a := Stricter(Action{op, t}, Action{other, u})
-	return a.Op, a.T
-}
-
-// position is the latitude and the longitude among the fields of a form.
-type position struct {
-	lat, lon  field
-	ambiguous bool
-}
-
-func (pos *position) add(f *field) {
-	half := &pos.lat
+// union returns a class at least as strict as both, and no stricter where one
+// holds all that the other does.
+func (s *Scan) union(a, b Class) Class {
+	m := s.m
 	switch {
-	case f.role&roleLon != 0:
-		half = &pos.lon
-	case f.role&roleLat == 0:
-		return
+	case a == 0 || a != b && covers(m.classes[b].categories, m.classes[a].categories):
+		return b
+	case b == 0 || covers(m.classes[a].categories, m.classes[b].categories):
+		return a
 	}
-	pos.ambiguous = pos.ambiguous || half.op == Transform
-	*half = *f
+	return m.every
 }
 
-// transformField returns the new text of the value of f, encoded.
-func transformField(src string, syn FormSyntax, f *field, pos *position, p *Params) (out string, changed, ok bool) {
-	text, ok := fieldText(src, f, syn)
-	if !ok {
-		return "", false, false
+// appendDecoded appends text without its percent-encoding; plus says that '+'
+// is a space. ok is false for an escape that is none.
+func appendDecoded(dst, text []byte, plus bool) (out []byte, ok bool) {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '%':
+			if i+2 >= len(text) {
+				return dst, false
+			}
+			hi, lo := unhex(text[i+1]), unhex(text[i+2])
+			if hi|lo > 0xf {
+				return dst, false
+			}
+			dst = append(dst, hi<<4|lo)
+			i += 2
+		case c == '+' && plus:
+			dst = append(dst, ' ')
+		default:
+			dst = append(dst, c)
+		}
 	}
-	var made []byte
-	if pair, isPair := f.t.(PairTransformer); isPair {
-		if pos.ambiguous || pos.lat.t != f.t || pos.lon.t != f.t || f.role&(roleLat|roleLon) == 0 {
-			return "", false, false
-		}
-		a, okA := fieldText(src, &pos.lat, syn)
-		b, okB := fieldText(src, &pos.lon, syn)
-		if !okA || !okB {
-			return "", false, false
-		}
-		lat, lon, ok := pair.AppendPair(nil, nil, []byte(a), []byte(b), p)
-		if !ok {
-			return "", false, false
-		}
-		made = lat
-		if f.role&roleLon != 0 {
-			made = lon
-		}
-	} else if made, _, ok = f.t.Append(nil, []byte(text), String, p); !ok {
-		return "", false, false
-	}
-	if string(made) == text {
-		return src[f.value:f.end], false, true
-	}
-	return url.QueryEscape(string(made)), true, true
+	return dst, true
 }
 
-// fieldText returns the value of f without its encoding.
-func fieldText(src string, f *field, syn FormSyntax) (string, bool) {
-	text, ok := unescapeForm(src[f.value:f.end], syn.form)
-	return text, ok && utf8.ValidString(text)
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 0xff
 }
 
-func unescapeForm(s string, plus bool) (string, bool) {
-	var err error
-	if plus {
-		s, err = url.QueryUnescape(s)
-	} else {
-		s, err = url.PathUnescape(s)
+// appendEncoded appends text percent-encoded, so that it can stand as a name or
+// a value (RFC 3986, section 2.3: all but the unreserved characters); plus says
+// that a space becomes '+'.
+func appendEncoded(dst, text []byte, plus bool) []byte {
+	const hex = "0123456789ABCDEF"
+	for _, c := range text {
+		switch {
+		case c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~", c) >= 0:
+			dst = append(dst, c)
+		case c == ' ' && plus:
+			dst = append(dst, '+')
+		default:
+			dst = append(dst, '%', hex[c>>4], hex[c&0xf])
+		}
 	}
-	return s, err == nil
+	return dst
 }

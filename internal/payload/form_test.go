@@ -7,9 +7,13 @@ import (
 
 func applyForm(m *Matcher, src string, syn FormSyntax, j Judgement, spare func(string) bool) (string, Report, bool) {
 	v := m.NewVector(testActions, j)
-	var rep Report
-	out, ok := m.ApplyForm(src, syn, Part{v, &Params{}}, spare, &rep)
-	return out, rep, ok
+	s, err := m.ScanForm([]byte(src), syn, spare, DefaultLimits)
+	if err != nil {
+		panic(err)
+	}
+	defer s.Free()
+	out, rep := s.Apply(nil, Part{v, &Params{}}, []Part{{v, &Params{}}})
+	return string(out), rep, !rep.BlockedAll && rep.Blocked == 0
 }
 
 func TestApplyForm(t *testing.T) {
@@ -104,7 +108,8 @@ func FuzzForm(f *testing.F) {
 		for _, seg := range strings.FieldsFunc(out, func(r rune) bool { return r == '&' || r == ';' }) {
 			name, _, _ := strings.Cut(seg, "=")
 			for n, k := 0, name; n < maxDecodings; n++ {
-				d, ok := unescapeForm(k, n == 0)
+				b, ok := appendDecoded(nil, []byte(k), n == 0)
+				d := string(b)
 				if !ok {
 					t.Fatalf("%q became %q: a name that does not decode stayed", src, out)
 				}

@@ -13,6 +13,12 @@ type SyntaxError struct {
 	Msg    string
 }
 
+// Trailing reports whether what stands before Offset is a JSON text, and the
+// fault is that something follows.
+func (e *SyntaxError) Trailing() bool { return e.Msg == trailing }
+
+const trailing = "text after the end of the value"
+
 func (e *SyntaxError) Error() string { return fmt.Sprintf("offset %d: %s", e.Offset, e.Msg) }
 
 // LimitError says where a document exceeds a limit.

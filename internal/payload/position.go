@@ -26,7 +26,7 @@ func (w *splice) coordinate(h *Hit, t PairTransformer, p Part) (changed, ok bool
 		text = lonText
 	}
 	raw := w.src[h.Start:h.End]
-	s.made = appendLike(s.made[:0], text, raw)
+	s.made = s.appendLike(s.made[:0], text, raw)
 	if bytes.Equal(s.made, raw) {
 		return false, true
 	}
@@ -40,7 +40,7 @@ func (w *splice) position(i int32, h *Hit, t PairTransformer, p Part) (changed, 
 	s := w.s
 	for j := i + 1; j < h.Next; j = s.Hits[j].Next {
 		a := &s.Hits[j]
-		if a.role&(roleLat|roleLon) == 0 || a.Mate < 0 || a.Parent != h.Start {
+		if a.role&rolePosition == 0 || a.Mate < 0 || a.Parent != h.Start {
 			continue
 		}
 		b := &s.Hits[a.Mate]
@@ -68,7 +68,7 @@ func (w *splice) position(i int32, h *Hit, t PairTransformer, p Part) (changed, 
 			if half == lon {
 				text = lonText
 			}
-			s.made = appendLike(s.made, text, w.src[half.Start:half.End])
+			s.made = s.appendLike(s.made, text, w.src[half.Start:half.End])
 		}
 		s.made = append(s.made, '}')
 		if bytes.Equal(s.made, w.src[h.Start:h.End]) {
@@ -83,11 +83,11 @@ func (w *splice) position(i int32, h *Hit, t PairTransformer, p Part) (changed, 
 // pair transforms a latitude and a longitude. The results stand in scratch
 // memory until the next call.
 func (s *Scan) pair(lat, lon *Hit, t PairTransformer, p *Params) (latText, lonText []byte, ok bool) {
-	a, kind, ok := scalar(s.Src[lat.Start:lat.End], &s.text)
+	a, kind, ok := s.value(lat.Start, lat.End, &s.text)
 	if !ok || kind > Number {
 		return nil, nil, false
 	}
-	b, kind, ok := scalar(s.Src[lon.Start:lon.End], &s.text2)
+	b, kind, ok := s.value(lon.Start, lon.End, &s.text2)
 	if !ok || kind > Number {
 		return nil, nil, false
 	}
@@ -96,9 +96,9 @@ func (s *Scan) pair(lat, lon *Hit, t PairTransformer, p *Params) (latText, lonTe
 }
 
 // appendLike appends a number as a string where the original is one.
-func appendLike(dst, number, original []byte) []byte {
-	if original[0] == '"' {
+func (s *Scan) appendLike(dst, number, original []byte) []byte {
+	if s.syn == synJSON && original[0] == '"' {
 		return appendQuoted(dst, number)
 	}
-	return appendScalar(dst, number, Number)
+	return s.appendValue(dst, number, Number)
 }

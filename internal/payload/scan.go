@@ -11,13 +11,14 @@ type Limits struct {
 	Depth   int // of nested objects and arrays; at most MaxDepth
 	Key     int // bytes of a member name as it stands, escapes included
 	Members int // members and elements of all objects and arrays together
+	Inside  int // bytes that may be decoded from inside values, all together
 }
 
 // MaxDepth is the deepest nesting that any Limits may allow.
 const MaxDepth = 256
 
 // DefaultLimits are what a gate uses.
-var DefaultLimits = Limits{Depth: MaxDepth, Key: 1024, Members: 1 << 20}
+var DefaultLimits = Limits{Depth: MaxDepth, Key: 1024, Members: 1 << 20, Inside: 16 << 20}
 
 // MaxBytes is the longest document that can be scanned; offsets are 32 bits.
 const MaxBytes = 1 << 31
@@ -29,6 +30,7 @@ type Hit struct {
 	Parent     uint32 // offset of the bracket that opens the enclosing container
 	Next       int32  // index of the first hit after this value and all in it
 	Mate       int32  // the other half of a position; -1: none
+	Inside     int32  // index of what is in the value, once it is opened; -1: nothing
 	Class      Class  // by its key, or by the name beside it
 	Path       Class  // by its path
 	role       role
@@ -40,15 +42,17 @@ const noKey = ^uint32(0)
 type Record struct {
 	Start, End uint32
 	lo, hi     int32 // its hits
+	number     int   // among all records of the document
 	element    bool  // of an array
 }
 
 // ID is a value that names whom a record is about.
 type ID struct {
-	Record     int // index in Scan.Records; -1: the envelope
+	Record     int // its number, below Scan.Len; -1: the envelope
 	Device     bool
 	Source     int // index in Spec.Subject or Spec.Device
 	Start, End uint32
+	in         *Scan
 }
 
 // Scan is what one pass over a document has found. It refers to the document,
@@ -56,10 +60,22 @@ type ID struct {
 type Scan struct {
 	Src     []byte
 	Hits    []Hit
-	Records []Record // one for the whole document, unless Spec.Records says else
-	IDs     []ID
+	Records []Record // that stand in Src itself
+	IDs     []ID     // of the document and all that is inside its values
 
-	m      *Matcher
+	m       *Matcher
+	syn     syntax
+	region  [2]uint32 // of Src, where it is a form: the fields
+	form    FormSyntax
+	parts   []Field
+	insides []inside
+	at      place // where it stands, if inside a value
+	root    *Scan
+	count   int // of records; of the root, as are these:
+	members int // that may still come
+	bytes   int // that may still be decoded
+	arena   []byte
+
 	frames [MaxDepth]frame
 	memo   [memoSize]memo
 	text   []byte // scratch for unescaping
@@ -67,7 +83,21 @@ type Scan struct {
 	made   []byte // scratch for what a transform appends
 	made2  []byte
 	made3  []byte
+	found  []Detected
 }
+
+// Len returns the number of records, those inside values included.
+func (s *Scan) Len() int { return s.count }
+
+// syntax is how a text writes its values.
+type syntax uint8
+
+const (
+	synJSON  syntax = iota
+	synForm         // names and values, see [FormSyntax]
+	synParts        // the parts of a multipart body
+	synText         // a text that has no members
+)
 
 // frame is an open object or array.
 type frame struct {
@@ -81,6 +111,7 @@ type frame struct {
 	named    Class  // what the name beside a value says
 	object   bool
 	governed bool // a category governs all in here
+	numbers  int8 // of an array: how many numbers it holds, if fewer than 3
 	records  bool // the elements are records
 	only     bool // is the one record where an array of them is due
 }
@@ -88,6 +119,9 @@ type frame struct {
 const (
 	none    = -1
 	several = -2
+	// outside is frame.above where the object with the key belongs to the scan
+	// in whose value this one's text was found.
+	outside = -2
 )
 
 // memo remembers what a key means by its very bytes, so that the keys that
@@ -109,19 +143,28 @@ func newScan(m *Matcher) *Scan { return &Scan{m: m} }
 // error is a *SyntaxError or a *LimitError. The caller calls Free when neither
 // the Scan nor a slice of it is used any more.
 func (m *Matcher) Scan(src []byte, lim Limits) (*Scan, error) {
-	s := m.scans.Get().(*Scan)
-	if err := s.scan(src, lim); err != nil {
+	s := m.start(src, lim)
+	if err := s.scan(lim); err != nil {
 		s.Free()
 		return nil, err
 	}
 	return s, nil
 }
 
+// start returns a scan for a document as a whole.
+func (m *Matcher) start(src []byte, lim Limits) *Scan {
+	s := m.scans.Get().(*Scan)
+	s.Src, s.root, s.count = src, s, 0
+	s.members, s.bytes = lim.Members, lim.Inside
+	s.at = place{path: m.paths.document, record: none, records: m.spec.Records == "."}
+	return s
+}
+
 // Text returns what the value of an ID says: the string without quotes and
 // escapes, or the number or word as it stands. It is valid until the next call
 // of a method. ok is false for a string that has no text.
 func (s *Scan) Text(id ID) (text []byte, ok bool) {
-	text, _, ok = scalar(s.Src[id.Start:id.End], &s.text)
+	text, _, ok = id.in.value(id.Start, id.End, &s.text)
 	return text, ok
 }
 
@@ -138,12 +181,24 @@ func (s *Scan) Free() {
 	if cap(s.Records) > keepHits {
 		s.Records = nil
 	}
-	s.Src, s.Hits, s.Records, s.IDs = nil, s.Hits[:0], s.Records[:0], s.IDs[:0]
+	const keepBytes = 1 << 18
+	if cap(s.arena) > keepBytes {
+		s.arena = nil
+	}
+	for i := range s.insides {
+		if in := s.insides[i].scan; in != nil {
+			in.Free()
+		}
+		s.insides[i] = inside{}
+	}
+	s.Src, s.Hits, s.Records, s.IDs, s.insides = nil, s.Hits[:0], s.Records[:0], s.IDs[:0], s.insides[:0]
+	s.arena, s.syn, s.parts, s.at, s.root = s.arena[:0], synJSON, nil, place{}, nil
 	s.m.scans.Put(s)
 }
 
-func (s *Scan) scan(src []byte, lim Limits) error {
-	s.Src, s.Hits, s.Records, s.IDs = src, s.Hits[:0], s.Records[:0], s.IDs[:0]
+// scan reads Src, which stands at s.at, as a JSON text.
+func (s *Scan) scan(lim Limits) error {
+	src := s.Src
 	if len(src) > MaxBytes {
 		return &LimitError{What: "length", Limit: MaxBytes, Offset: MaxBytes}
 	}
@@ -153,24 +208,24 @@ func (s *Scan) scan(src []byte, lim Limits) error {
 	var (
 		m        = s.m
 		maxDepth = min(lim.Depth, MaxDepth)
-		members  = lim.Members
+		members  = s.root.members
 		unknown  = m.spec.Unknown
+		looks    = m.looks.any
 		depth    int
 		i        int
-		f        = &frame{hit: none, path: m.paths.document, above: none} // encloses the root
-		record   = none                                                   // the open record
+		// What encloses the root.
+		f      = &frame{hit: none, path: s.at.path, above: none, governed: s.at.governed, records: s.at.records}
+		record = none        // the open record
+		whose  = s.at.record // its number, or that of the record around the text
 
 		// Of the value at hand:
 		key  = noKey
-		path = m.paths.document
+		path = s.at.path
 		ent  entry
 	)
-	switch m.spec.Records {
-	case "":
-		s.Records = append(s.Records, Record{End: uint32(len(src))})
-		record = 0
-	case ".":
-		f.records = true // an array's elements; anything else is one record
+	if s.root == s && !m.records {
+		record, whose = s.open(0), 0
+		s.Records[0].End = uint32(len(src))
 	}
 
 value: // src[i:] is white space and a value
@@ -197,7 +252,7 @@ value: // src[i:] is white space and a value
 					if k.kind == patRecords {
 						opensRecords = true
 					} else if c != '{' && c != '[' {
-						s.IDs = append(s.IDs, ID{record, k.kind == patDevice, int(k.n), uint32(start), 0})
+						s.root.IDs = append(s.root.IDs, ID{whose, k.kind == patDevice, int(k.n), uint32(start), 0, s})
 					}
 				}
 			}
@@ -207,15 +262,15 @@ value: // src[i:] is white space and a value
 			}
 			// A coordinate matters where something governs it, a value where
 			// it may yet be named, a scalar that nothing governs where asked.
-			if class|above != 0 || r&rolePairValue != 0 || r&(roleLat|roleLon) != 0 && governed ||
+			if class|above != 0 || r&rolePairValue != 0 || r&rolePosition != 0 && governed ||
 				unknown && !governed && c != '{' && c != '[' {
 				hit = int32(len(s.Hits))
 				s.Hits = append(s.Hits, Hit{
 					Key: key, Start: uint32(start), Parent: f.start,
-					Next: hit + 1, Mate: none, Class: class, Path: above, role: r,
+					Next: hit + 1, Mate: none, Inside: none, Class: class, Path: above, role: r,
 				})
 				governed = governed || class != 0 || above != 0 && len(m.classes[above].categories) > 0
-				if r&(roleLat|roleLon) != 0 && f.object && c != '{' && c != '[' {
+				if r&rolePosition != 0 && f.object && c != '{' && c != '[' {
 					f.coordinate(r, hit)
 				}
 				if r&rolePairValue != 0 {
@@ -244,7 +299,7 @@ value: // src[i:] is white space and a value
 				}
 			}
 			if r&rolePairName != 0 && f.object {
-				if e := s.lookup(src, start+1, i-1); e.class() != 0 {
+				if e := s.lookup(src, start+1, i-1); e.class() != 0 && e.role()&roleKey == 0 {
 					f.named = s.both(f.named, e.class())
 				}
 			}
@@ -268,8 +323,10 @@ value: // src[i:] is white space and a value
 			switch {
 			case f.object:
 				inner.sym, inner.above = ent.sym(), int16(depth-2)
-			case f.records || depth == 1:
+			case f.records:
 				inner.above = none
+			case depth == 1:
+				inner.sym, inner.above = s.at.sym, s.at.above()
 			default: // arrays are no steps
 				inner.sym, inner.above = f.sym, f.above
 			}
@@ -278,8 +335,8 @@ value: // src[i:] is white space and a value
 			}
 			if record == none && (opensRecords || f.records) && !inner.records {
 				// Where an array of records is due, an object is one record.
-				record = len(s.Records)
-				s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits))})
+				record = s.open(i)
+				whose = s.Records[record].number
 				inner.path = m.paths.record
 				inner.sym, inner.above = 0, none
 				if hit != none {
@@ -313,8 +370,27 @@ value: // src[i:] is white space and a value
 			s.Hits[hit].End = uint32(i)
 		}
 		if here&marked != 0 {
-			for j := len(s.IDs) - 1; j >= 0 && s.IDs[j].End == 0; j-- {
-				s.IDs[j].End = uint32(i)
+			ids := s.root.IDs
+			for j := len(ids) - 1; j >= 0 && ids[j].End == 0; j-- {
+				ids[j].End = uint32(i)
+			}
+		}
+		switch {
+		case !looks:
+		case c == '"':
+			if raw := src[start+1 : i-1]; len(raw) >= minInside && s.promising(raw, governed) {
+				s.root.members = members
+				s.lookInto(raw, hit, Hit{
+					Key: key, Start: uint32(start), End: uint32(i), Parent: f.start, Path: Class(here), role: r,
+				}, place{path, s.symOf(f, ent), f, s, governed, whose, opensRecords && record == none, s.at.depth + 1})
+				members = s.root.members
+			}
+		case c <= '9' && !governed:
+			if i-start >= minNumber {
+				s.lookAtNumber(src[start:i], hit, Hit{Key: key, Start: uint32(start), End: uint32(i), Parent: f.start, Path: Class(here), role: r})
+			}
+			if key == noKey && f.numbers < 3 {
+				f.numbers++
 			}
 		}
 	}
@@ -322,17 +398,18 @@ value: // src[i:] is white space and a value
 after: // a value has ended at i
 	if depth == 0 {
 		if i = skipSpace(src, i); i != len(src) {
-			return &SyntaxError{i, "text after the end of the value"}
+			return &SyntaxError{i, trailing}
 		}
-		if m.spec.Records == "" {
+		if record == 0 && !m.records {
 			s.Records[0].hi = int32(len(s.Hits))
 		}
+		s.root.members = members
 		return nil
 	}
 	if f.records {
 		r := &s.Records[record]
 		r.End, r.hi = uint32(i), int32(len(s.Hits))
-		record = none
+		record, whose = none, s.at.record
 	}
 	if i >= len(src) || src[i] <= ' ' {
 		if i = skipSpace(src, i); i >= len(src) {
@@ -359,6 +436,9 @@ after: // a value has ended at i
 
 closing: // src[i] closes f
 	i++
+	if f.numbers == 2 && looks && !f.governed {
+		s.lookAtPair(f, src[f.start:i])
+	}
 	if f.hit != none {
 		h := &s.Hits[f.hit]
 		h.End, h.Next = uint32(i), int32(len(s.Hits))
@@ -373,7 +453,7 @@ closing: // src[i] closes f
 		if f.only {
 			r := &s.Records[record]
 			r.End, r.hi = uint32(i), int32(len(s.Hits))
-			record = none
+			record, whose = none, s.at.record
 		}
 	}
 	if depth--; depth > 0 {
@@ -388,8 +468,9 @@ element: // src[i:] is white space and an element of the array f
 	key, ent, path = noKey, 0, f.path
 	if f.records {
 		i = skipSpace(src, i)
-		record = len(s.Records)
-		s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits)), element: true})
+		record = s.open(i)
+		s.Records[record].element = true
+		whose = s.Records[record].number
 		path = m.paths.record
 	}
 	goto value
@@ -464,17 +545,51 @@ member: // src[i] is the quote that opens a key of the object f
 	goto value
 }
 
+// open begins a record at offset i and returns its index in Records.
+func (s *Scan) open(i int) int {
+	s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits)), number: s.root.count})
+	s.root.count++
+	return len(s.Records) - 1
+}
+
 // enclosed returns the class of a key with suffixes in the object f.
 func (s *Scan) enclosed(e entry, f *frame) Class {
-	at := f
+	var at *frame
+	in := s
 	return s.m.enclosed(e, func(n int) (uint16, bool) {
 		if n == 0 {
-			at = f
-		} else if at.above != none {
-			at = &s.frames[at.above]
+			in, at = s, f
+		} else if at != nil {
+			in, at = in.around(at)
 		}
-		return at.sym, at.above != none
+		if at == nil || at.above == none {
+			return 0, false
+		}
+		return at.sym, true
 	})
+}
+
+// around returns the object that has the key which leads to the frame f, and
+// the scan that it belongs to; nil where there is none.
+func (s *Scan) around(f *frame) (*Scan, *frame) {
+	for f.above == outside {
+		s, f = s.at.in, s.at.frame
+		if f.object {
+			return s, f
+		}
+	}
+	if f.above == none {
+		return s, nil
+	}
+	return s, &s.frames[f.above]
+}
+
+// symOf returns the number of the key under which a value of the frame f stands.
+func (s *Scan) symOf(f *frame, e entry) uint16 {
+	if f.object {
+		return e.sym()
+	}
+	return f.sym
 }
 
 // coordinate notes a half of the position of the object f.

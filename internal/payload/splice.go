@@ -1,6 +1,9 @@
 package payload
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // Part is what is done to the values of one record.
 type Part struct {
@@ -9,66 +12,92 @@ type Part struct {
 }
 
 // Apply returns the document as one recipient may have it: the very bytes of
-// Src when nothing changes, else what is appended to dst[:0], which may be nil. records holds a Part for each of
-// Scan.Records; envelope is for what stands outside them. The report says what
-// was done; where it says BlockedAll the bytes are nil. A record that blocks is
-// taken out of its array, or becomes null where it does not stand in one.
+// Src when nothing changes, else what is appended to dst[:0], which may be nil.
+// records holds a Part for each of the Len records; envelope is for what stands
+// outside them. The report says what was done; where it says BlockedAll the
+// bytes are nil. A record that blocks is taken out of its array, or becomes
+// null where it does not stand in one.
 //
 // What is dropped goes like this: a member goes with its key and the comma
 // before it, or, where no member that stays stands before it, with all up to
-// the next key; an element and the root become null.
+// the next key; an element and the root become null; a field of a form goes
+// with its separator; what is only a piece of a text becomes "***". What is
+// inside a value is rewritten there, and wrapped again as it was.
 func (s *Scan) Apply(dst []byte, envelope Part, records []Part) ([]byte, Report) {
-	w := splice{s: s, src: s.Src, room: dst[:0]}
-	next := int32(0)
-	for i := range s.Records {
-		r := &s.Records[i]
-		if !w.apply(next, r.lo, envelope) {
-			w.rep.BlockedAll = true
-			return nil, w.rep
-		}
-		next = max(next, r.hi)
-		if int(r.Start) < w.at {
-			continue // gone with something around it
-		}
-		at, out := w.at, w.out
-		if !w.apply(r.lo, r.hi, records[i]) {
-			w.at, w.out = at, out
-			w.rep.Blocked++
-			if r.element {
-				w.remove(int(r.Start), int(r.End))
-			} else {
-				w.replace(int(r.Start), int(r.End), jsonNull)
-			}
-		}
+	j := job{records: records}
+	out, ok := s.apply(&j, dst, envelope, 0)
+	if !ok {
+		j.rep.BlockedAll = true
+		return nil, j.rep
 	}
-	if !w.apply(next, int32(len(s.Hits)), envelope) {
-		w.rep.BlockedAll = true
-		return nil, w.rep
-	}
-	if w.out == nil {
-		return w.src, w.rep
-	}
-	return append(w.out, w.src[w.at:]...), w.rep
+	return out, j.rep
 }
 
-// splice copies a document with some of its values replaced.
+// job is one call of Apply, for the document and all that is inside it.
+type job struct {
+	records []Part
+	rep     Report
+}
+
+// splice copies a text with some of its values replaced.
 type splice struct {
+	*job
 	s    *Scan
 	src  []byte
 	room []byte // where out begins
 	out  []byte // nil as long as nothing changed
 	at   int    // src[:at] has been dealt with
-	gov  int    // src[:gov] is governed by a category that passes
-	rep  Report
+	gov  int    // src[:gov] is exempt from Judgement.Unknown
 
 	// What was noted last, since a document says the same over and over.
 	notedOp             Op
 	notedKey, notedPath Class
 }
 
-// apply deals with the hits from lo up to hi. It returns false when one of them
+// apply rewrites one text. around is for what stands outside the records that
+// begin in it; src[:gov] is exempt from Judgement.Unknown.
+func (s *Scan) apply(j *job, dst []byte, around Part, gov int) (out []byte, ok bool) {
+	w := splice{job: j, s: s, src: s.Src, room: dst[:0], gov: gov}
+	next := int32(0)
+	for i := range s.Records {
+		r := &s.Records[i]
+		if !w.hits(next, r.lo, around) {
+			return nil, false
+		}
+		next = max(next, r.hi)
+		if int(r.Start) < w.at {
+			continue // gone with something around it
+		}
+		at, out := w.at, w.out
+		if !w.hits(r.lo, r.hi, j.records[r.number]) {
+			w.at, w.out = at, out
+			w.rep.Blocked++
+			switch {
+			case r.element:
+				w.remove(int(r.Start), int(r.End))
+			case s.syn == synJSON:
+				w.replace(int(r.Start), int(r.End), jsonNull)
+			default:
+				w.replace(int(r.Start), int(r.End), nil)
+			}
+		}
+	}
+	if !w.hits(next, int32(len(s.Hits)), around) {
+		return nil, false
+	}
+	if w.out == nil {
+		return w.src, true
+	}
+	out = append(w.out, w.src[w.at:]...)
+	if lo := int(s.region[0]); s.syn == synForm && lo > 0 && len(out) == lo && out[lo-1] == '?' {
+		out = out[:lo-1] // an address whose whole query is gone
+	}
+	return out, true
+}
+
+// hits deals with the hits from lo up to hi. It returns false when one of them
 // blocks.
-func (w *splice) apply(lo, hi int32, p Part) bool {
+func (w *splice) hits(lo, hi int32, p Part) bool {
 	s, v := w.s, p.Vector
 	w.notedOp = Pass // what was noted, was noted for another vector
 	for i := lo; i < hi; {
@@ -77,15 +106,27 @@ func (w *splice) apply(lo, hi int32, p Part) bool {
 			i++ // within what a record's blocking or an envelope took along
 			continue
 		}
-		op, t := v.decide(h.Class, h.Path)
+		class := h.Class
+		if h.role&roleFound != 0 {
+			class = w.found(h, v)
+		}
+		op, t := v.decide(class, h.Path)
+		if h.role&(roleKey|roleSealed) != 0 {
+			op = w.harden(h, class, op)
+		}
 		switch op {
 		case Pass:
 			switch {
-			case v.governs[h.Class] || v.governs[h.Path]:
+			case v.governs[class] || v.governs[h.Path]:
 				w.gov = max(w.gov, int(h.End))
 			case v.judge.Unknown != Pass && int(h.Start) >= w.gov && !v.kept[h.Path] && !w.container(h):
 				w.rep.Unknown++
 				w.drop(h)
+				i++
+				continue
+			}
+			if h.Inside != none && !w.inside(h, p) {
+				return false
 			}
 			i++
 			continue
@@ -100,7 +141,7 @@ func (w *splice) apply(lo, hi int32, p Part) bool {
 			}
 		case Null:
 			w.note(v, Null, h)
-			w.replace(int(h.Start), int(h.End), jsonNull)
+			w.null(h)
 		case Drop:
 			w.note(v, Drop, h)
 			w.drop(h)
@@ -113,7 +154,35 @@ func (w *splice) apply(lo, hi int32, p Part) bool {
 	return true
 }
 
-var jsonNull = []byte("null")
+// found returns the class of a hit that was found by its looks, as far as this
+// recipient heeds looks.
+func (w *splice) found(h *Hit, v *Vector) Class {
+	if h.role&roleDetected == 0 {
+		return h.Class
+	}
+	if v.judge.Looks == Apply && !v.exact[h.Path] {
+		return h.Class
+	}
+	if v.judge.Looks == ReportOnly {
+		for _, c := range w.s.m.classes[h.Class].categories {
+			w.rep.looked.add(c)
+		}
+	}
+	return 0
+}
+
+// harden returns what happens to a hit of which less than the whole cannot be
+// taken out.
+func (w *splice) harden(h *Hit, class Class, op Op) Op {
+	if h.role&roleSealed != 0 {
+		w.rep.Sealed++
+		return max(op, Drop)
+	}
+	if class != 0 && op > Pass {
+		return max(op, Drop)
+	}
+	return op
+}
 
 // note records in the report what is done to a hit.
 func (w *splice) note(v *Vector, op Op, h *Hit) {
@@ -123,50 +192,74 @@ func (w *splice) note(v *Vector, op Op, h *Hit) {
 	}
 }
 
+// container reports whether what is in a value is judged for itself, rather
+// than the value as a whole.
 func (w *splice) container(h *Hit) bool {
+	if h.Inside != none {
+		in := &w.s.insides[h.Inside]
+		return in.scan != nil && in.scan.syn == synJSON
+	}
+	if w.s.syn != synJSON {
+		return false
+	}
 	c := w.src[h.Start]
 	return c == '{' || c == '['
 }
 
-// replace puts with in the place of src[start:end].
-func (w *splice) replace(start, end int, with []byte) {
-	if w.out == nil {
-		if w.out = w.room; cap(w.out) < len(w.src) {
-			w.out = make([]byte, 0, len(w.src)+64)
+// inside rewrites what is inside a value. It returns false when something
+// there blocks.
+func (w *splice) inside(h *Hit, p Part) bool {
+	in := &w.s.insides[h.Inside]
+	var made []byte
+	if in.scan == nil {
+		place := w.s.m.spec.Inside.Place
+		if p.Vector.action(place).Op == Pass {
+			return true
+		}
+		clean, err := w.s.m.spec.Inside.Cleaner.Clean(in.photo)
+		if err != nil {
+			w.rep.Note(Drop, place)
+			w.drop(h)
+			return true
+		}
+		if len(clean) == len(in.photo) && (len(clean) == 0 || &clean[0] == &in.photo[0]) {
+			return true
+		}
+		w.rep.Note(Drop, place)
+		made = clean
+	} else {
+		c := in.scan
+		gov := 0
+		if c.syn != synJSON || int(h.Start) < w.gov || p.Vector.kept[h.Path] {
+			gov = len(c.Src)
+		}
+		if c.syn == synText && (p.Vector.judge.Looks == Off || p.Vector.exact[h.Path]) {
+			return true
+		}
+		out, ok := c.apply(w.job, nil, p, gov)
+		if !ok {
+			return false
+		}
+		if len(out) == len(c.Src) && (len(out) == 0 || &out[0] == &c.Src[0]) {
+			return true
+		}
+		made = out
+	}
+	for _, seal := range in.seals {
+		var err error
+		if made, err = seal.Seal(nil, made); err != nil {
+			w.rep.Sealed++
+			w.drop(h)
+			return true
 		}
 	}
-	w.out = append(w.out, w.src[w.at:start]...)
-	w.out = append(w.out, with...)
-	w.at = end
-}
-
-// drop removes a member, or makes an element or the root null.
-func (w *splice) drop(h *Hit) {
-	if h.Key == noKey {
-		w.replace(int(h.Start), int(h.End), jsonNull)
-		return
+	if w.s.syn == synJSON && !utf8.Valid(made) {
+		w.rep.Sealed++
+		w.drop(h)
+		return true
 	}
-	w.remove(int(h.Key), int(h.End))
-}
-
-// remove takes out the member or the element at src[start:end] with one comma:
-// the one before it, or, where it is the first that is left, the one after.
-func (w *splice) remove(start, end int) {
-	// A removal of this second kind ends just where the next member starts.
-	first := w.at == start
-	if !first {
-		i := start - 1
-		for src := w.src; src[i] == ' ' || src[i] == '\t' || src[i] == '\n' || src[i] == '\r'; i-- {
-		}
-		if w.src[i] == ',' {
-			w.replace(i, end, nil)
-			return
-		}
-	}
-	if i := skipSpace(w.src, end); i < len(w.src) && w.src[i] == ',' {
-		end = skipSpace(w.src, i+1)
-	}
-	w.replace(start, end, nil)
+	w.replace(int(h.Start), int(h.End), w.s.appendValue(nil, made, String))
+	return true
 }
 
 // transform de-identifies the value of hit i. ok is false when the value does
@@ -174,96 +267,16 @@ func (w *splice) remove(start, end int) {
 func (w *splice) transform(i int32, h *Hit, t Transformer, p Part) (changed, ok bool) {
 	raw := w.src[h.Start:h.End]
 	if pair, isPair := t.(PairTransformer); isPair {
-		if raw[0] == '{' {
+		if w.s.syn == synJSON && raw[0] == '{' {
 			return w.position(i, h, pair, p)
 		}
 		return w.coordinate(h, pair, p)
 	}
-	made, ok := w.s.mapScalars(w.s.made[:0], raw, t, p.Params)
+	made, ok := w.s.mapScalars(w.s.made[:0], h, t, p.Params)
 	w.s.made = made
 	if !ok || bytes.Equal(made, raw) {
 		return false, ok
 	}
 	w.replace(int(h.Start), int(h.End), made)
 	return true, true
-}
-
-// mapScalars appends the transformed form of raw, a scalar or an array of
-// them, however deep. Elements that do not fit, objects among them, become
-// null.
-func (s *Scan) mapScalars(dst, raw []byte, t Transformer, p *Params) ([]byte, bool) {
-	switch raw[0] {
-	case '{':
-		return dst, false
-	case '[':
-	default:
-		return s.mapScalar(dst, raw, t, p)
-	}
-	at := 0
-	for i := 0; i < len(raw); {
-		switch raw[i] {
-		case '[', ']', ',', ' ', '\t', '\n', '\r':
-			i++
-			continue
-		}
-		end := valueEnd(raw, i)
-		dst = append(dst, raw[at:i]...)
-		n, ok := len(dst), false
-		if raw[i] != '{' {
-			dst, ok = s.mapScalar(dst, raw[i:end], t, p)
-		}
-		if !ok {
-			dst = append(dst[:n], jsonNull...)
-		}
-		i, at = end, end
-	}
-	return append(dst, raw[at:]...), true
-}
-
-func (s *Scan) mapScalar(dst, raw []byte, t Transformer, p *Params) ([]byte, bool) {
-	text, kind, ok := scalar(raw, &s.text)
-	if !ok {
-		return dst, false
-	}
-	if kind == NullValue {
-		return append(dst, raw...), true // null says nothing
-	}
-	made, now, ok := t.Append(s.made2[:0], text, kind, p)
-	s.made2 = made
-	if !ok {
-		return dst, false
-	}
-	if now == kind && bytes.Equal(made, text) {
-		return append(dst, raw...), true // however it is spelled
-	}
-	return appendScalar(dst, made, now), true
-}
-
-// valueEnd returns the offset after the value at i of a valid text.
-func valueEnd(src []byte, i int) int {
-	depth := 0
-	for {
-		switch src[i] {
-		case '"':
-			for i = stringEnd(src, i+1); src[i] != '"'; i = stringEnd(src, i+2) {
-			}
-			i++
-		case '{', '[':
-			depth++
-			i++
-		case '}', ']':
-			depth--
-			i++
-		case ',', ':', ' ', '\t', '\n', '\r':
-			i++
-			continue
-		default:
-			for i < len(src) && src[i] > ' ' && src[i] != ',' && src[i] != ']' && src[i] != '}' {
-				i++
-			}
-		}
-		if depth == 0 {
-			return i
-		}
-	}
 }

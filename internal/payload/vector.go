@@ -8,8 +8,22 @@ type Judgement struct {
 	// matches.
 	Unknown Op
 	// Keep is the index in Spec.Keep of the paths exempt from Unknown; -1: none.
+	// What stands at one that names a single place is not searched either.
 	Keep int
+	// Looks is whether values that no category governs are judged by their
+	// looks.
+	Looks Looks
 }
+
+// Looks is what happens to what a Detector finds.
+type Looks uint8
+
+// What can happen to it.
+const (
+	Apply      Looks = iota // the category's action
+	ReportOnly              // nothing; the Report counts it
+	Off                     // nothing
+)
 
 // Vector is a release made ready for a Matcher: one action per class. It is
 // immutable.
@@ -20,6 +34,7 @@ type Vector struct {
 	trans   []Transformer // by class; nil where the op is not Transform
 	governs []bool        // by class: whether it holds a category
 	kept    []bool        // by class: whether what stands there is exempt from Unknown
+	exact   []bool        // by class: whether it is not searched either
 	keyed   bool          // some transform needs Params.Key
 }
 
@@ -27,7 +42,10 @@ type Vector struct {
 // without one drops.
 func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 	n := len(m.classes)
-	v := &Vector{j, actions, make([]Op, n), make([]Transformer, n), make([]bool, n), make([]bool, n), false}
+	v := &Vector{
+		judge: j, byCat: actions, ops: make([]Op, n), trans: make([]Transformer, n),
+		governs: make([]bool, n), kept: make([]bool, n), exact: make([]bool, n),
+	}
 	for _, a := range actions {
 		_, keyed := a.T.(Keyed)
 		v.keyed = v.keyed || keyed
@@ -43,7 +61,9 @@ func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 		}
 		v.governs[c] = len(cl.categories) > 0
 		for _, k := range cl.keep {
-			v.kept[c] = v.kept[c] || k.list == j.Keep
+			if k.list == j.Keep {
+				v.kept[c], v.exact[c] = true, k.exact
+			}
 		}
 	}
 	return v
@@ -79,12 +99,13 @@ func (v *Vector) decide(a, b Class) (Op, Transformer) {
 // and ready for use; it may be used for several rewritings, which add up.
 type Report struct {
 	Unknown int // scalars dropped because no category matched them
+	Sealed  int // values dropped because what is in them cannot be opened
 	Blocked int // records that were taken out
 	// BlockedAll reports that something outside all records is to be blocked:
 	// there is nothing to forward.
 	BlockedAll bool
 
-	dropped, changed, blocked bitset // of categories
+	dropped, changed, blocked, looked bitset // of categories
 }
 
 // Dropped calls f for every category of which something was dropped or
@@ -97,9 +118,25 @@ func (r *Report) Changed(f func(Category)) { r.changed.each(f) }
 // BlockedBy calls f for every category that blocked a record.
 func (r *Report) BlockedBy(f func(Category)) { r.blocked.each(f) }
 
+// Looked calls f for every category that a value's looks spoke of, where that is
+// only reported.
+func (r *Report) Looked(f func(Category)) { r.looked.each(f) }
+
 // Untouched reports whether nothing was done.
 func (r *Report) Untouched() bool {
-	return r.Unknown == 0 && r.Blocked == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
+	return r.looked == bitset{} && r.Unknown == 0 && r.Sealed == 0 && r.Blocked == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
+}
+
+// Add adds what another rewriting did.
+func (r *Report) Add(o *Report) {
+	r.Unknown += o.Unknown
+	r.Sealed += o.Sealed
+	r.Blocked += o.Blocked
+	r.BlockedAll = r.BlockedAll || o.BlockedAll
+	r.dropped.merge(&o.dropped)
+	r.changed.merge(&o.changed)
+	r.blocked.merge(&o.blocked)
+	r.looked.merge(&o.looked)
 }
 
 // Note records what was done to values of these categories elsewhere, such as
@@ -139,6 +176,12 @@ const MaxCategories = 512
 type bitset [MaxCategories / 64]uint64
 
 func (b *bitset) add(c Category) { b[c/64] |= 1 << (c % 64) }
+
+func (b *bitset) merge(o *bitset) {
+	for i, w := range o {
+		b[i] |= w
+	}
+}
 
 func (b *bitset) each(f func(Category)) {
 	for i, w := range b {

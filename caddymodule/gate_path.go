@@ -1,0 +1,160 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/consentgate/consentgate/internal/payload"
+	"github.com/consentgate/consentgate/rules"
+)
+
+// pathRules are the paths in which segments hold personal data.
+type pathRules []pathRule
+
+// pathRule is one path: for each segment the category that it holds, or the
+// text that it must be.
+type pathRule struct {
+	segments []pathSegment
+	below    bool // ended with "/*": more segments may follow
+}
+
+type pathSegment struct {
+	text     string
+	any      bool // '*'
+	category payload.Category
+	personal bool
+}
+
+// parsePath reads a pattern such as /v1/users/{account.id}/devices/*.
+func parsePath(pattern string, p *rules.Policy) (r pathRule, err error) {
+	if !strings.HasPrefix(pattern, "/") {
+		return r, fmt.Errorf("path %q: it begins with '/'", pattern)
+	}
+	segments := strings.Split(pattern[1:], "/")
+	for i, s := range segments {
+		switch {
+		case s == "*" && i == len(segments)-1:
+			r.below = true
+		case s == "*":
+			r.segments = append(r.segments, pathSegment{any: true})
+		case strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}"):
+			c, ok := p.Category(s[1 : len(s)-1])
+			if !ok {
+				return r, fmt.Errorf("path %q: the policy has no category %q", pattern, s[1:len(s)-1])
+			}
+			r.segments = append(r.segments, pathSegment{personal: true, category: c})
+		case strings.ContainsAny(s, "{}*"):
+			return r, fmt.Errorf("path %q: a segment is text, '*', or a category in braces such as {account.id}", pattern)
+		default:
+			r.segments = append(r.segments, pathSegment{text: s})
+		}
+	}
+	return r, nil
+}
+
+// match reports whether the rule is about a path of these segments.
+func (r pathRule) match(segments []string) bool {
+	if len(segments) < len(r.segments) || len(segments) > len(r.segments) && !r.below {
+		return false
+	}
+	for i, s := range r.segments {
+		text, err := url.PathUnescape(segments[i])
+		if err != nil {
+			return false
+		}
+		if !s.any && !s.personal && s.text != text {
+			return false
+		}
+	}
+	return true
+}
+
+// apply returns the escaped path as the recipient may have it, "" where nothing
+// changes. ok is false where a segment may not pass: without it the path would
+// lead elsewhere, so the request goes nowhere.
+func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep *payload.Report) (path string, ok bool) {
+	if len(rs) == 0 {
+		return "", true
+	}
+	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	changed := false
+	for _, r := range rs {
+		if !r.match(segments) {
+			continue
+		}
+		for i, s := range r.segments {
+			if !s.personal || segments[i] == "" {
+				continue
+			}
+			act := rel.Action(s.category)
+			switch act.Op {
+			case payload.Pass:
+			case payload.Transform:
+				text, err := url.PathUnescape(segments[i])
+				if err != nil {
+					return "", false
+				}
+				made, _, fits := act.T.Append(nil, []byte(text), payload.String, part.Params)
+				if !fits || len(made) == 0 {
+					rep.Note(payload.Block, s.category)
+					return "", false
+				}
+				rep.Note(payload.Transform, s.category)
+				segments[i], changed = url.PathEscape(string(made)), true
+			default:
+				rep.Note(payload.Block, s.category)
+				return "", false
+			}
+		}
+	}
+	if !changed {
+		return "", true
+	}
+	return "/" + strings.Join(segments, "/"), true
+}
+
+// hide returns the path with "-" in the place of all that is personal.
+func (rs pathRules) hide(u *url.URL) string {
+	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	for _, r := range rs {
+		if !r.match(segments) {
+			continue
+		}
+		for i, s := range r.segments {
+			if s.personal {
+				segments[i] = "-"
+			}
+		}
+	}
+	return "/" + strings.Join(segments, "/")
+}
+
+// setPath replaces the path, also where Caddy keeps the original request.
+func (v *visit) setPath(escaped string) {
+	set := func(r *http.Request) {
+		if r.URL == nil {
+			return
+		}
+		u := *r.URL
+		text, err := url.PathUnescape(escaped)
+		if err != nil {
+			return
+		}
+		u.Path, u.RawPath = text, ""
+		if u.EscapedPath() != escaped {
+			u.RawPath = escaped
+		}
+		*r.URL = u
+		_, query, has := strings.Cut(r.RequestURI, "?")
+		r.RequestURI = escaped
+		if has {
+			r.RequestURI += "?" + query
+		}
+	}
+	set(v.r)
+	// A handler before the gate may have taken a prefix off the path. The
+	// original then is another path, and the pattern is not about it.
+	v.setOriginal(func(orig *http.Request) { set(orig) })
+}

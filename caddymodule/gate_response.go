@@ -1,0 +1,341 @@
+package caddymodule
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/consentgate/consentgate/internal/codec"
+	"github.com/consentgate/consentgate/internal/payload"
+	"github.com/consentgate/consentgate/rules"
+)
+
+// respond serves the request and filters the response.
+func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) error {
+	h := v.r.Header
+	for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Te"} {
+		h.Del(name)
+	}
+	h.Set("Accept-Encoding", "identity")
+	f := &filter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		judge:                 judge{g: v.g, ln: v.rt.down, r: v.r}, policy: v.rt.of.Policy,
+	}
+	err := next.ServeHTTP(f, v.r)
+	return f.finish(err)
+}
+
+// filter is a response on its way to a recipient. Whole bodies are kept until
+// they have come and been decided on; lines and events go as they come.
+type filter struct {
+	*caddyhttp.ResponseWriterWrapper
+	judge
+	policy  *rules.Policy
+	status  int // 0: nothing has come yet
+	header  http.Header
+	buf     bytes.Buffer
+	problem *Problem
+	live    liveBody // nil: the body is kept
+	passed  bool     // the response is of a kind that has no body to filter
+	report  payload.Report
+}
+
+// liveBody takes a body as it comes.
+type liveBody interface {
+	io.Writer
+	// finish is called after the last Write.
+	finish()
+}
+
+var errFiltered = errors.New("the response may not pass")
+
+// WriteHeader implements http.ResponseWriter.
+func (f *filter) WriteHeader(status int) {
+	if f.status != 0 {
+		return
+	}
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		return // hints of what is to come; what they hold nobody has decided on
+	}
+	f.status = status
+	if status == http.StatusSwitchingProtocols {
+		f.passed = true
+		f.ResponseWriter.WriteHeader(status)
+		return
+	}
+	f.header = f.Header().Clone()
+	clear(f.Header())
+	if f.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified {
+		return
+	}
+	mediaType, _ := mediaTypeOf(f.header)
+	switch {
+	case mediaType == "text/event-stream":
+		if !f.g.live(liveSSE) {
+			f.problem = unsupportedType("streams of events are closed on this route")
+			return
+		}
+		f.live = &eventStream{f: f}
+	case kindOfType(mediaType) == bodyLines:
+		f.live = newResponseLines(f)
+	}
+}
+
+// Write implements io.Writer.
+func (f *filter) Write(p []byte) (int, error) {
+	if f.status == 0 {
+		f.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case f.problem != nil:
+		return 0, errFiltered
+	case f.passed:
+		return f.ResponseWriter.Write(p)
+	case f.live != nil:
+		return f.live.Write(p)
+	}
+	if int64(f.buf.Len()+len(p)) > f.g.MaxBody {
+		f.problem = tooLarge(f.g.MaxBody)
+		return 0, errFiltered
+	}
+	return f.buf.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom: the wrapper's own would go past Write.
+func (f *filter) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{f}, r)
+}
+
+// FlushError keeps a flush from sending what has not been decided on.
+func (f *filter) FlushError() error {
+	if f.passed {
+		return http.NewResponseController(f.ResponseWriter).Flush()
+	}
+	return nil
+}
+
+// Flush implements http.Flusher.
+func (f *filter) Flush() { _ = f.FlushError() }
+
+// finish sends what may be sent, once the upstream has answered.
+func (f *filter) finish(err error) error {
+	if f.live != nil {
+		f.live.finish()
+		return f.end(err)
+	}
+	if err != nil || f.status == 0 || f.passed {
+		return err
+	}
+	var out []byte
+	var ru ruling
+	if f.problem == nil {
+		out, ru, f.problem = f.decide()
+	}
+	if f.problem == nil {
+		f.problem = f.start(ru, len(out))
+	}
+	if f.problem == nil {
+		_, err = f.ResponseWriter.Write(out)
+	}
+	return f.end(err)
+}
+
+// end counts the response, and refuses it where it may not pass.
+func (f *filter) end(err error) error {
+	m, recipient := f.g.app.metrics, f.ln.rules.Recipient().ID
+	f.g.countReport(&f.report, f.policy)
+	for name := range f.Header() {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			delete(f.Header(), name)
+		}
+	}
+	if f.problem == nil {
+		m.countRequest(recipient, "responded")
+		return err
+	}
+	m.countRequest(recipient, "response_"+f.problem.Kind)
+	if f.live != nil {
+		return err // what came before has gone
+	}
+	clear(f.Header())
+	f.problem.ofResponse().write(f.ResponseWriter)
+	return nil
+}
+
+// ofResponse is a problem of a body that the upstream sent, and for which the
+// client is not to blame.
+func (p *Problem) ofResponse() *Problem {
+	if p.Status == http.StatusForbidden || p.Status >= 500 {
+		return p
+	}
+	q := *p
+	q.Status, q.Extra = http.StatusBadGateway, nil
+	return &q
+}
+
+// decide decides on a body that has come whole.
+func (f *filter) decide() ([]byte, ruling, *Problem) {
+	m, p := f.open(f.header, f.buf.Bytes())
+	if p != nil {
+		return nil, ruling{}, p
+	}
+	defer m.free()
+	if m.kind == bodyLines {
+		return f.decideLines(&m)
+	}
+	ru, p := f.rule(m.scan)
+	if p != nil {
+		return nil, ru, p
+	}
+	out, p := f.apply(&m, ru, &f.report)
+	return out, ru, p
+}
+
+// decideLines decides on lines that did not say that they are.
+func (f *filter) decideLines(m *message) ([]byte, ruling, *Problem) {
+	s, p := f.newStream(bytes.NewReader(m.raw), m.enc)
+	if p != nil {
+		return nil, ruling{}, p
+	}
+	out, err := io.ReadAll(s)
+	if err != nil {
+		if s.problem == nil {
+			s.problem = unreadable(err)
+		}
+		return nil, ruling{}, s.problem
+	}
+	f.report.Add(&s.report)
+	ru, p := f.rule(nil)
+	return out, ru, p
+}
+
+// start sends the status and the headers. length is -1 for a body whose length
+// is not known yet.
+func (f *filter) start(ru ruling, length int) *Problem {
+	out, p := f.headers(ru)
+	if p != nil {
+		return p
+	}
+	clear(f.Header())
+	for name, values := range out {
+		f.Header()[name] = values
+	}
+	if length >= 0 && (length > 0 || len(f.header.Values("Content-Length")) > 0) && f.r.Method != http.MethodHead {
+		f.Header().Set("Content-Length", strconv.Itoa(length))
+	}
+	f.ResponseWriter.WriteHeader(f.status)
+	return nil
+}
+
+// headers returns the headers as the recipient may have them.
+func (f *filter) headers(ru ruling) (http.Header, *Problem) {
+	first := f.ln.rules.Recipient().Kind == rules.FirstParty
+	out := http.Header{}
+	for name, values := range f.header {
+		switch name {
+		case "Etag", "Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Signature", "Signature-Input", "Trailer", "Content-Length", gateHeader:
+			continue // they vouch for the bytes that came
+		case "Set-Cookie":
+			if !first {
+				continue // a session of the subject's own
+			}
+		}
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		made, ok := f.ln.applyHeader(name, slices.Clone(values), ru.release, ru.envelope, &f.report)
+		if !ok {
+			return nil, f.consentRequired(ru.release, &f.report)
+		}
+		if len(made) > 0 {
+			out[name] = made
+		}
+	}
+	return out, nil
+}
+
+// responseLines filters a response of lines as it comes.
+type responseLines struct {
+	f    *filter
+	in   *io.PipeWriter
+	done chan struct{}
+}
+
+func newResponseLines(f *filter) *responseLines {
+	r, w := io.Pipe()
+	l := &responseLines{f: f, in: w, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		if p := l.run(r); p != nil {
+			f.problem = p
+		}
+		_ = r.CloseWithError(errFiltered)
+	}()
+	return l
+}
+
+// run copies the lines that may go.
+func (l *responseLines) run(r io.Reader) *Problem {
+	f := l.f
+	enc, err := codec.ParseEncodings(f.header.Values("Content-Encoding"))
+	if err != nil {
+		return unsupportedEncoding()
+	}
+	s, p := f.newStream(r, enc)
+	if p != nil {
+		return p
+	}
+	defer s.Close()
+	ru, p := f.rule(nil)
+	if p != nil {
+		return p
+	}
+	started := false
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.Read(buf)
+		if !started && (n > 0 || errors.Is(err, io.EOF)) {
+			started = true
+			if p := f.start(ru, -1); p != nil {
+				return p
+			}
+		}
+		if n > 0 {
+			if _, werr := f.ResponseWriter.Write(buf[:n]); werr != nil {
+				return nil // the client has gone
+			}
+			_ = http.NewResponseController(f.ResponseWriter).Flush()
+		}
+		if err != nil {
+			f.report.Add(&s.report)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if s.problem == nil {
+				s.problem = unreadableText("the response could not be read to its end")
+			}
+			return s.problem
+		}
+	}
+}
+
+// Write implements io.Writer.
+func (l *responseLines) Write(p []byte) (int, error) { return l.in.Write(p) }
+
+func (l *responseLines) finish() {
+	_ = l.in.Close()
+	<-l.done
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*filter)(nil)
+	_ http.Flusher        = (*filter)(nil)
+	_ io.ReaderFrom       = (*filter)(nil)
+)

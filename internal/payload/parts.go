@@ -1,0 +1,112 @@
+package payload
+
+// Field is one part of a multipart body (RFC 7578), by offsets.
+type Field struct {
+	Name       string
+	FileName   string
+	Start, End int // with all that goes when it is taken out
+	From, To   int // the content
+}
+
+// ScanParts notes what stands where in a multipart body, whose parts are given
+// in order.
+func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error) {
+	if len(src) > MaxBytes {
+		return nil, &LimitError{What: "length", Limit: MaxBytes, Offset: MaxBytes}
+	}
+	s := m.start(src, lim)
+	s.syn, s.form = synParts, FormSyntax{}
+	f := s.startFields()
+	for _, p := range parts {
+		if s.root.members--; s.root.members < 0 {
+			s.Free()
+			return nil, &LimitError{"members", lim.Members, p.Start}
+		}
+		n := len(s.Hits)
+		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)})
+		if m.looks.key([]byte(p.FileName)) != 0 {
+			s.fileName(n, p)
+		}
+	}
+	s.endFields(f)
+	return s, nil
+}
+
+// fileName gives the field that was just read the class of what its file's name
+// betrays. The name cannot be taken out alone.
+func (s *Scan) fileName(n int, p Field) {
+	class := s.m.looks.key([]byte(p.FileName))
+	hit := int32(none)
+	if n < len(s.Hits) {
+		hit = int32(n)
+	}
+	h := Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)}
+	s.mark(hit, h, func(h *Hit) {
+		h.Class = s.union(h.Class, class)
+		h.role |= roleKey
+	})
+}
+
+// ScanText looks into a body that is a text as a whole, in whatever codec.
+// opened is false where it is in none, so that nobody can say what is in it.
+func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err error) {
+	if len(src) > MaxBytes {
+		return nil, false, &LimitError{What: "length", Limit: MaxBytes, Offset: MaxBytes}
+	}
+	s = m.start(src, lim)
+	s.syn = synText
+	if !m.records {
+		s.Records[s.open(0)].End = uint32(len(src))
+		s.at.record = 0
+	}
+	at := s.at
+	at.depth = 1
+	in, o := s.lookDecoded(src, at)
+	h := Hit{Key: noKey, End: uint32(len(src))}
+	switch {
+	case o == Sealed:
+		s.mark(none, h, func(h *Hit) { h.role |= roleSealed })
+	case in.scan != nil && in.scan.syn == synText, o == Unopened:
+		// Personal data in a text of no form: what else is in it nobody knows.
+		if in.scan != nil {
+			in.scan.Free()
+		}
+		s.Free()
+		return nil, false, nil
+	case in.scan != nil || in.photo != nil:
+		s.insides = append(s.insides, in)
+		s.mark(none, h, func(h *Hit) { h.Inside = 0 })
+	}
+	if !m.records {
+		s.Records[0].hi = int32(len(s.Hits))
+	}
+	return s, true, nil
+}
+
+// ScanValue looks into a text that stands for itself, such as the value of a
+// header. It returns nil where nothing in it is worth a word.
+func (m *Matcher) ScanValue(text []byte, lim Limits) *Scan {
+	if !m.looks.any || len(text) < minInside || len(text) > MaxBytes {
+		return nil
+	}
+	s := m.start(text, lim)
+	s.syn = synText
+	if s.promising(text, false) {
+		if !m.records {
+			s.Records[s.open(0)].End = uint32(len(text))
+			s.at.record = 0
+		}
+		at := s.at
+		at.depth = 1
+		h := Hit{Key: noKey, End: uint32(len(text))}
+		s.note(text, none, h, at)
+		if !m.records {
+			s.Records[0].hi = int32(len(s.Hits))
+		}
+	}
+	if len(s.Hits) == 0 {
+		s.Free()
+		return nil
+	}
+	return s
+}
