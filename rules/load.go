@@ -142,7 +142,7 @@ func (l *loader) include(fsys fs.FS, from string, inc word) {
 	for _, d := range []string{dir, path.Dir(dir)} {
 		if n := path.Join(d, inc.s); fs.ValidPath(n) {
 			shown := l.show(n)
-			if fsys != l.fsys {
+			if shipped := fs.FS(Embedded); fsys == shipped && l.fsys != shipped {
 				shown = "embedded " + n
 			}
 			tries = append(tries, candidate{fsys, n, shown})
