@@ -60,7 +60,13 @@ func (p *Policy) Permits(s *consent.State, now time.Time) (Permits, time.Time) {
 	a := answers{p: p, s: s, now: now, accepted: accepted, minor: now.Before(s.MinorUntil)}
 	pm := Permits{policy: p, words: make([]uint64, len(p.recipients))}
 	for i, r := range p.recipients {
-		pm.words[i] = a.word(r, r.ID)
+		name := r.ID
+		if r.Per != "" {
+			// A party that nothing was said to by name: what was refused to all
+			// holds for it, and a grant to all does not (clause 1.6).
+			name += ":"
+		}
+		pm.words[i] = a.word(r, name)
 	}
 	for k := range s.Grants {
 		base, per, _ := strings.Cut(k.Recipient, ":")
@@ -176,7 +182,7 @@ func (a *answers) refused(purpose, recipient string) bool {
 
 func (a *answers) granted(purpose, recipient string, since int) bool {
 	g, ok := a.s.Grants[consent.GrantKey{Purpose: purpose, Recipient: recipient}]
-	return ok && g.Status == consent.Granted && a.live(g.Expires) &&
+	return ok && !strings.HasSuffix(recipient, ":") && g.Status == consent.Granted && a.live(g.Expires) &&
 		slices.Index(a.p.versions, g.Version) >= since
 }
 
