@@ -36,7 +36,7 @@ func (c *checker) actions(r *recipient, e *entry) {
 			c.j.add(a.at, "~ is no action: write null, or drop")
 		}
 	}
-	if e.as.name == "" {
+	if e.as.name == "" && e.as.at.line > 0 { // where it is missing, that is told
 		c.j.add(e.as.at, "as is empty: write pass, drop, null, block or a transform")
 	}
 	_, plain := plainActions[e.orElse.name]

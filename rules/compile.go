@@ -183,8 +183,8 @@ var plainActions = map[string]payload.Op{
 // makeAction makes an action of what was written. Nothing written is drop, as
 // is what is wrong.
 func makeAction(a spelled, env deid.Env) (payload.Action, error) {
-	if a.name == "" {
-		return payload.Action{Op: payload.Drop}, nil
+	if a.name == "" || a.name == "?" || a.name == "~" {
+		return payload.Action{Op: payload.Drop}, nil // the check tells
 	}
 	if op, ok := plainActions[a.name]; ok {
 		if a.args != nil {

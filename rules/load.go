@@ -115,6 +115,9 @@ func (l *loader) read(fsys fs.FS, name, shown string, from place, sh *shape) *so
 		what = "a pack (which holds categories and nothing else)"
 	}
 	sh.check(&l.j, shown, root, what)
+	if root.Kind != yaml.MappingNode {
+		return nil
+	}
 	src := readSource(shown, root)
 	src.pack = sh == packShape
 	l.loaded[shown] = true
@@ -196,7 +199,34 @@ func readLimited(fsys fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+var (
+	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	yamlAnchor  = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced$`)
+	yamlControl = regexp.MustCompile(`[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}\x{fffe}\x{ffff}]`)
+)
+
+// placeOfSyntax says where a document stops being YAML. The parser tells a line
+// or nothing; of what it tells nothing about, the text is searched for it.
+func placeOfSyntax(file string, data []byte, err error) (place, string) {
+	at, msg := place{file: file, line: 1, column: 1}, strings.TrimPrefix(err.Error(), "yaml: ")
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		at.line, _ = strconv.Atoi(m[1])
+		at.line = max(at.line, 1)
+		return at, m[2]
+	}
+	offset := -1
+	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
+		offset = bytes.Index(data, []byte("*"+m[1]))
+	} else if m := yamlControl.FindIndex(data); m != nil {
+		offset = m[0]
+	}
+	if offset >= 0 {
+		before := data[:offset]
+		at.line = 1 + bytes.Count(before, []byte("\n"))
+		at.column = 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
+	}
+	return at, msg
+}
 
 // parse turns bytes into the root node of the one YAML document that they hold.
 func parse(j *journal, file string, data []byte) *yaml.Node {
@@ -211,21 +241,18 @@ func parse(j *journal, file string, data []byte) *yaml.Node {
 			j.add(place{file: file}, "the file is empty: it must hold a policy or a pack")
 			return nil
 		}
-		at, msg := place{file: file}, strings.TrimPrefix(err.Error(), "yaml: ")
-		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-			at.line, _ = strconv.Atoi(m[1])
-			at.column, msg = 1, m[2]
-		}
+		at, msg := placeOfSyntax(file, data, err)
 		j.add(at, "this is not YAML: %s", msg)
 		return nil
 	}
 	var next yaml.Node
-	if err := dec.Decode(&next); !errors.Is(err, io.EOF) {
-		at := place{file: file}
-		if err == nil {
-			at = placeOf(file, &next)
-		}
-		j.add(at, "a second YAML document: one file holds one policy or one pack")
+	switch err := dec.Decode(&next); {
+	case err == nil:
+		j.add(placeOf(file, &next), "a second YAML document: one file holds one policy or one pack")
+		return nil
+	case !errors.Is(err, io.EOF):
+		at, msg := placeOfSyntax(file, data, err)
+		j.add(at, "this is not YAML: %s", msg)
 		return nil
 	}
 	if len(doc.Content) != 1 || !acyclic(j, file, doc.Content[0], 0) {

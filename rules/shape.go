@@ -149,6 +149,9 @@ func (s *shape) checkObject(j *journal, file string, n *yaml.Node, what string) 
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		checkKey(j, file, k, seen)
+		if k.Kind != yaml.ScalarNode {
+			continue
+		}
 		f := s.field(k.Value)
 		if f == nil {
 			j.add(placeOf(file, k), "unknown key %q in %s: %s", k.Value, what, suggest(k.Value, s.fieldNames()))

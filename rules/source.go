@@ -216,6 +216,9 @@ func readSource(file string, root *yaml.Node) *source {
 		controller: head.get("controller").text(), contact: head.get("contact").text(),
 		includes: doc.get("include").words(),
 	}
+	if head.n == nil {
+		s.at = doc.at()
+	}
 	s.minor, _ = strconv.Atoi(head.get("minor").get("under").text())
 	for _, m := range doc.get("categories").members() {
 		s.categories = append(s.categories, readCategory(m))
