@@ -93,9 +93,16 @@ func showReceipt(c *apiCall, params []string) *Problem {
 	}
 	var verified time.Time
 	if v := c.URL.Query().Get("verified"); v != "" {
-		if err := verified.UnmarshalText([]byte(v)); err != nil {
-			return badParameter("verified", "is not an RFC 3339 time")
+		// A day counts from its beginning, so that the answer is never due later
+		// than it would be with the hour.
+		day, err := time.Parse(time.DateOnly, v)
+		if err != nil {
+			err = day.UnmarshalText([]byte(v))
 		}
+		if err != nil {
+			return badParameter("verified", "is neither an RFC 3339 time nor a date such as 2026-01-02")
+		}
+		verified = day
 	}
 	receipt, err := c.service.Receipt(c.Context(), kind, params[0], noticeOf(c.app.Current().Policy), verified)
 	if err != nil {
