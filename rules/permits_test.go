@@ -226,6 +226,19 @@ func TestARecipientsSinceCounts(t *testing.T) {
 	}
 }
 
+// Of a recipient with parties behind it, one that does not say its name gets
+// nothing, not even what needs no grant: it may be the one that was refused.
+func TestANamelessPartyGetsNothing(t *testing.T) {
+	p := house(t, "    kind: ad_partner\n    title: {zh: 广告, en: Ads}\n", "    kind: ad_partner\n    per: \"{http.request.header.X-Seat}\"\n    title: {zh: 广告, en: Ads}\n")
+	s := said(v26, "ads.measure@adx:b denied 2026-01-01")
+	pm, _ := p.Permits(&s, goldenNow)
+	for name, want := range map[string]bool{"adx:a": true, "adx:b": false, "adx": false, "adx:": false} {
+		if got := p.Permitted(pm, "ads.measure", name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // Until when permits hold: the first moment at which a part of the state ends
 // by itself. At that moment they differ, just before it they do not.
 func TestValidUntil(t *testing.T) {

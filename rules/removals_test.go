@@ -8,6 +8,7 @@ import (
 	"path"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func removals(doc *yaml.Node) (all []removal) {
 			if step == 2 {
 				name = n.Content[i].Value
 			}
-			here := append(at[:len(at):len(at)], name)
+			here := slices.Concat(at, []string{name})
 			whole := n.Content
 			n.Content = append(append([]*yaml.Node(nil), whole[:i]...), whole[i+step:]...)
 			out, err := yaml.Marshal(doc)
