@@ -15,17 +15,18 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "policy",
-		Usage: "check|schema",
-		Short: "Works with policies: checks them, prints their JSON Schema",
+		Usage: "check|schema|retire",
+		Short: "Works with policies: checks them, prints their JSON Schema, ends them",
 		Long: `
 A policy is one YAML file. It says which kinds of personal data there are, why
 they are processed, on what basis, and what each recipient gets of them. The
 gateway enforces it, and reads it again when it changes.
 
-These commands work on files alone: no server need be running.
+check and schema work on files alone: no server need be running. retire erases
+what every subject has decided, at the end of the service.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(policyCheckCommand(), policySchemaCommand())
+			cmd.AddCommand(policyCheckCommand(), policySchemaCommand(), policyRetireCommand())
 		},
 	})
 }

@@ -60,7 +60,7 @@ func newEngine(module StoreModule, secret []byte, caching *Caching, source *poli
 	}
 	key := module.Key()
 	val, _, err := openStores.LoadOrNew(key, func() (caddy.Destructor, error) {
-		link := &linkLog{}
+		link := &linkLog{says: "the link to the consent store is down; gates fail closed while it cannot be read"}
 		s, err := module.Open(link.report)
 		if err != nil {
 			return nil, err
@@ -70,7 +70,15 @@ func newEngine(module StoreModule, secret []byte, caching *Caching, source *poli
 	if err != nil {
 		return nil, fmt.Errorf("opening the consent store: %w", err)
 	}
-	store := val.(openStore).Store
+	other := &linkLog{says: "nothing is read from the consent store or written to it: gates fail closed"}
+	store := consent.Bind(val.(openStore).Store, identifier.Check(), other.report)
+	if module.Dir() != "" {
+		// Here and now: no server has to answer first.
+		if err := store.Ping(context.Background()); err != nil {
+			_, release := openStores.Delete(key)
+			return nil, errors.Join(fmt.Errorf("the consent store in %s: %w", module.Dir(), err), release)
+		}
+	}
 
 	e := &engine{
 		secret: secret, identifier: identifier, storeKey: key, source: source, apps: map[*App]struct{}{},
@@ -158,9 +166,11 @@ type openStore struct{ consent.Store }
 // Destruct implements caddy.Destructor.
 func (s openStore) Destruct() error { return s.Close() }
 
-// linkLog logs why the link to a store is down: at once, and then as often as
-// an operator can bear.
+// linkLog logs why a store cannot be used: at once, and then as often as an
+// operator can bear.
 type linkLog struct {
+	says string // what that means
+
 	mu   sync.Mutex
 	last time.Time
 	wait time.Duration
@@ -178,7 +188,7 @@ func (l *linkLog) report(err error) {
 		l.wait = shortest
 	}
 	l.last = time.Now()
-	caddy.Log().Named("consent").Warn("the link to the consent store is down; gates fail closed while it cannot be read", zap.Error(err))
+	caddy.Log().Named("consent").Warn(l.says, zap.Error(err))
 }
 
 // Interface guards

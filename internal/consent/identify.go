@@ -26,6 +26,7 @@ var ErrNoSubject = errors.New("the id names no subject")
 const (
 	guardianKind    Kind = "guardian"
 	idempotencyKind Kind = "idempotency"
+	checkKind       Kind = "check"
 )
 
 // Identifier turns the ids by which callers know subjects into the IDs by
@@ -65,6 +66,11 @@ func (i *Identifier) Identify(kind Kind, id string) (ID, bool) {
 	}
 	return i.digest(kind, id), true
 }
+
+// Check returns the value by which a store tells this secret from another:
+// base64url(HMAC-SHA-256(secret, "check:consent store")), cut like an ID. It
+// gives as little of the secret away as an ID does.
+func (i *Identifier) Check() string { return string(i.digest(checkKind, "consent store")) }
 
 func (i *Identifier) digest(kind Kind, s string) ID {
 	k := i.pool.Get().(*keyed)

@@ -18,7 +18,9 @@ const (
 	EntryRegister = "register" // the same, by a subject who had been cancelled
 	EntryLink     = "link"     // event: {"device":ID} in a user's ledger, {"user":ID} in a device's
 	EntryUnlink   = "unlink"   // event: as of link
-	EntryCancel   = "cancel"   // event: {}, or {"user":ID} in the ledger of a device erased with its user
+	// EntryCancel has the event {}, {"user":ID} in the ledger of a device erased
+	// with its user, or {"evidence":{"channel":"retire"}} at the end of the service.
+	EntryCancel = "cancel"
 )
 
 // Entry is one line of a subject's ledger. Entries are numbered from 1 without

@@ -114,16 +114,9 @@ func (s *Service) Cancel(ctx context.Context, kind Kind, id string) (Entry, erro
 	if !ok {
 		return Entry{}, ErrNoSubject
 	}
-	var entry Entry
-	err := s.retry(ctx, func() error {
-		prev, err := s.load(ctx, subject)
-		if err != nil {
-			return err
-		}
-		if prev.Tombstoned {
-			return ErrGone
-		}
-		for _, other := range prev.Links {
+	return s.cancel(ctx, subject, []byte("{}"), func(links []ID) error {
+		for _, other := range links {
+			var err error
 			if kind == User {
 				err = s.leaveDevice(ctx, other, subject)
 			} else {
@@ -133,8 +126,27 @@ func (s *Service) Cancel(ctx context.Context, kind Kind, id string) (Entry, erro
 				return err
 			}
 		}
+		return nil
+	})
+}
+
+// cancel erases a subject and leaves a tombstone. unlink is called first, with
+// the subject's links, at every attempt.
+func (s *Service) cancel(ctx context.Context, subject ID, event []byte, unlink func(links []ID) error) (Entry, error) {
+	var entry Entry
+	err := s.retry(ctx, func() error {
+		prev, err := s.load(ctx, subject)
+		if err != nil {
+			return err
+		}
+		if prev.Tombstoned {
+			return ErrGone
+		}
+		if err := unlink(prev.Links); err != nil {
+			return err
+		}
 		next := State{Version: prev.Version, Head: prev.Head, Tombstoned: true}
-		entry, err = appendEntry(&next, subject, EntryCancel, inForce(s.policy()), []byte("{}"), s.now())
+		entry, err = appendEntry(&next, subject, EntryCancel, inForce(s.policy()), event, s.now())
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,9 @@ var (
 	// ErrCorrupt: a record is damaged. It is never read as an absent one, which
 	// could hide a refusal.
 	ErrCorrupt = errors.New("a stored record is damaged")
+	// ErrOtherSecret: the store is bound to another root secret. Under this one
+	// every subject in it would be a stranger, refusals included.
+	ErrOtherSecret = errors.New("the store belongs to another root secret; give the one that its data were recorded under")
 )
 
 // Write is one atomic change of one subject: an entry appended to the ledger
@@ -80,6 +83,21 @@ type Store interface {
 	// Ledger returns up to limit entries after the one numbered after (0: from
 	// the first), oldest first.
 	Ledger(ctx context.Context, id ID, after uint64, limit int) ([]Entry, error)
+	// Subjects calls visit with the IDs of all subjects that have a state,
+	// cancelled ones included, in pages of 1 to limit IDs and in no order. It
+	// holds no more than a page or two in memory, and no lock while visit
+	// runs, which may write. It ends with visit's first error, and returns it.
+	//
+	// A subject that has a state from beginning to end is visited, perhaps more
+	// than once; one that gets its first state meanwhile may be missed. Any error
+	// of the store means that some may not have been visited: begin again.
+	Subjects(ctx context.Context, limit int, visit func(ids []ID) error) error
+	// Bind ties the store to a root secret, of which check is the check value
+	// ([Identifier.Check]): it keeps the first one that it is given, and
+	// returns ErrOtherSecret for every other. kept is false when the store
+	// keeps none and this user may not write it; nothing speaks against the
+	// secret then, and nothing for it.
+	Bind(ctx context.Context, check string) (kept bool, err error)
 	// Watch calls changed for every subject whose state changed, on this node
 	// or another, and reset whenever changes may have been missed (the link
 	// went down, or came back): what was cached before a reset is worth

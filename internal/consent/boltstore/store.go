@@ -3,7 +3,7 @@
 //
 // The file is exclusive to the process that opened it. It holds these buckets:
 //
-//	meta         "format" → "1"
+//	meta         "format" → "1", "check" → check value of the root secret of the IDs
 //	states       ID → the state's fields, with a checksum (record.go)
 //	ledger       ID 00 sequence number (8 bytes, big-endian) → the entry as canonical JSON
 //	idempotency  ID 00 SHA-256 of the key → sequence number, time in ms (8 bytes each)
@@ -37,6 +37,9 @@ var (
 	format    = []byte("1")
 )
 
+// ErrLocked: another process has the file open.
+var ErrLocked = errors.New("is locked: is another consentgate using it?")
+
 // Options are optional.
 type Options struct {
 	// Timeout is how long Open waits for another process to let go of the file.
@@ -57,8 +60,8 @@ type Store struct {
 var _ consent.Store = (*Store)(nil)
 
 // Open opens the store in the file at path and makes it, with its directory, if
-// it is not there; only the owner may read either. It fails when another
-// process has the file open, and when the file is of another format.
+// it is not there; only the owner may read either. It fails with ErrLocked when
+// another process has the file open, and when the file is of another format.
 func Open(path string, opts Options) (*Store, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 2 * time.Second
@@ -79,7 +82,7 @@ func Open(path string, opts Options) (*Store, error) {
 		return err
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("the embedded consent store %s is locked: is another consentgate using it?", path)
+		return nil, fmt.Errorf("the embedded consent store %s %w", path, ErrLocked)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the embedded consent store %s: %w", path, err)

@@ -21,6 +21,32 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestConformanceOfABoundStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) consent.Store {
+		s := consent.Bind(open(t, filepath.Join(t.TempDir(), "consent.db")), "check-0", nil)
+		if err := s.Ping(t.Context()); err != nil { // and it is bound
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func TestTheBindingIsThereAfterReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consent.db")
+	s := open(t, path)
+	if kept, err := s.Bind(t.Context(), "one"); !kept || err != nil {
+		t.Fatalf("Bind: %v, %v", kept, err)
+	}
+	s.Close()
+	s = open(t, path)
+	if _, err := s.Bind(t.Context(), "another"); !errors.Is(err, consent.ErrOtherSecret) {
+		t.Errorf("Bind with another: %v", err)
+	}
+	if kept, err := s.Bind(t.Context(), "one"); !kept || err != nil {
+		t.Errorf("Bind again: %v, %v", kept, err)
+	}
+}
+
 func open(t testing.TB, path string) *Store {
 	t.Helper()
 	s, err := Open(path, Options{})

@@ -29,7 +29,22 @@ func withUsers(t testing.TB, addr string) {
 			t.Fatalf("ACL line %q: %v", line, err)
 		}
 	}
-	if err := op.Do(t.Context(), "acl", "setuser", "default", "off").Err(); err != nil {
+	for _, args := range [][]any{
+		{"acl", "setuser", "operator", "on", ">secret", "+@all", "~*", "&*"},
+		{"acl", "setuser", "default", "off"},
+	} {
+		if err := op.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// allow gives the API's user another right, as an operator does.
+func allow(t testing.TB, addr, right string) {
+	t.Helper()
+	op := redis.NewClient(&redis.Options{Addr: addr, Username: "operator", Password: "secret"})
+	defer op.Close()
+	if err := op.Do(t.Context(), "acl", "setuser", "consent-api", right).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,11 +102,15 @@ func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
 			if _, err := edge.Ledger(ctx, id, 0, 1); !denied(err) {
 				t.Errorf("the edge may read ledgers: %v", err)
 			}
+			if err := api.Subjects(ctx, 1, func([]consent.ID) error { return nil }); !denied(err) || !strings.Contains(err.Error(), "ACL SETUSER name +scan") {
+				t.Errorf("enumerating without the right: %v", err)
+			}
 			for what, cmd := range map[string]*redis.Cmd{
 				"HSET":                     edge.do(ctx, "hset", stateKey(id), "policy", "2"),
 				"DEL":                      edge.do(ctx, "del", stateKey(id)),
 				"SET of a state":           edge.do(ctx, "set", stateKey(id), "x"),
 				"GET of a probe":           edge.do(ctx, "get", "consent:probe:x"),
+				"SET of the check value":   edge.do(ctx, "set", keyCheck, "x"),
 				"HGETALL of another's key": edge.do(ctx, "hgetall", "session:1"),
 				"PUBLISH of a change":      edge.do(ctx, "publish", ChannelChanged, string(id)),
 			} {
@@ -103,6 +122,7 @@ func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
 				"HGETALL of another's key": api.do(ctx, "hgetall", "session:1"),
 				"FLUSHALL":                 api.do(ctx, "flushall"),
 				"KEYS":                     api.do(ctx, "keys", "*"),
+				"SCAN":                     api.do(ctx, "scan", "0"),
 				"ACL":                      api.do(ctx, "acl", "list"),
 			} {
 				if err := cmd.Err(); !denied(err) {

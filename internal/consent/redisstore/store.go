@@ -7,6 +7,10 @@
 //	consent:{ID}:ledger       stream: the entry numbered N has the id N-0
 //	consent:{ID}:idempotency  sorted set: digest of a key → number of its entry
 //
+// One key is of no subject:
+//
+//	consent:check             string: check value of the root secret of the IDs
+//
 // It knows of a subject no more than its ID, a keyed digest. It must never read
 // from a replica: a replica may not have heard of a withdrawal yet.
 package redisstore

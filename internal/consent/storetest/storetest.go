@@ -37,6 +37,10 @@ func Run(t *testing.T, open func(t *testing.T) consent.Store) {
 		{"erasing leaves the tombstone, the ledger and the keys", erases},
 		{"erasing a device leaves no tombstone", erasesDevice},
 		{"the ledger is read in pages", pages},
+		{"every subject is visited, in pages", subjects},
+		{"subjects may be written while they are visited", subjectsMeanwhile},
+		{"an error of the visitor ends the visits", subjectsStop},
+		{"a store is bound to one root secret", binds},
 		{"commits are announced to every watch", announces},
 		{"a watch ends with its context", watchEnds},
 		{"a context that has ended stops every call", cancelled},
@@ -293,11 +297,13 @@ func cancelled(t *testing.T, s consent.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
-		"Load":   func() error { _, err := s.Load(ctx, []consent.ID{id}); return err },
-		"Commit": func() error { return s.Commit(ctx, decide(t, id, consent.State{}, consent.Granted)) },
-		"Seen":   func() error { _, _, err := s.Seen(ctx, id, "k"); return err },
-		"Ledger": func() error { _, err := s.Ledger(ctx, id, 0, 1); return err },
-		"Ping":   func() error { return s.Ping(ctx) },
+		"Load":     func() error { _, err := s.Load(ctx, []consent.ID{id}); return err },
+		"Commit":   func() error { return s.Commit(ctx, decide(t, id, consent.State{}, consent.Granted)) },
+		"Seen":     func() error { _, _, err := s.Seen(ctx, id, "k"); return err },
+		"Ledger":   func() error { _, err := s.Ledger(ctx, id, 0, 1); return err },
+		"Subjects": func() error { return s.Subjects(ctx, 1, func([]consent.ID) error { return nil }) },
+		"Bind":     func() error { _, err := s.Bind(ctx, "check-0"); return err },
+		"Ping":     func() error { return s.Ping(ctx) },
 	} {
 		if err := call(); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
@@ -315,12 +321,14 @@ func closes(t *testing.T, s consent.Store) {
 		t.Fatalf("Close: %v", err)
 	}
 	for name, call := range map[string]func() error{
-		"Load":   func() error { _, err := s.Load(t.Context(), []consent.ID{id}); return err },
-		"Commit": func() error { return s.Commit(t.Context(), decide(t, id, consent.State{}, consent.Granted)) },
-		"Seen":   func() error { _, _, err := s.Seen(t.Context(), id, "k"); return err },
-		"Ledger": func() error { _, err := s.Ledger(t.Context(), id, 0, 1); return err },
-		"Ping":   func() error { return s.Ping(t.Context()) },
-		"Watch":  func() error { return s.Watch(t.Context(), func(consent.ID) {}, func(bool) {}) },
+		"Load":     func() error { _, err := s.Load(t.Context(), []consent.ID{id}); return err },
+		"Commit":   func() error { return s.Commit(t.Context(), decide(t, id, consent.State{}, consent.Granted)) },
+		"Seen":     func() error { _, _, err := s.Seen(t.Context(), id, "k"); return err },
+		"Ledger":   func() error { _, err := s.Ledger(t.Context(), id, 0, 1); return err },
+		"Subjects": func() error { return s.Subjects(t.Context(), 1, func([]consent.ID) error { return nil }) },
+		"Bind":     func() error { _, err := s.Bind(t.Context(), "check-0"); return err },
+		"Ping":     func() error { return s.Ping(t.Context()) },
+		"Watch":    func() error { return s.Watch(t.Context(), func(consent.ID) {}, func(bool) {}) },
 	} {
 		if err := call(); !errors.Is(err, consent.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
