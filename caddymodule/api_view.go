@@ -62,7 +62,7 @@ func newStateView(subject string, kind consent.Kind, s *consent.State) stateView
 		v.Links = []consent.ID{}
 	}
 	if g := s.Guardian; g != nil {
-		v.Guardian = &guardianView{Method: g.Method, Purposes: g.Purposes, Status: g.Status, ExpiresAt: orNull(g.Expires)}
+		v.Guardian = &guardianView{Method: g.Method, Purposes: append([]string{}, g.Purposes...), Status: g.Status, ExpiresAt: orNull(g.Expires)}
 	}
 	for key, g := range s.Grants {
 		view := grantView{Purpose: key.Purpose, Status: g.Status, PolicyVersion: g.Version, At: g.At, ExpiresAt: orNull(g.Expires)}

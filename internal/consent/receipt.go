@@ -122,12 +122,14 @@ func NewReceipt(id ID, kind Kind, s State, n Notice, now, verified time.Time) Re
 		IssuedAt:         moment(now),
 		Cancelled:        s.Tombstoned,
 		Controllers:      []ReceiptController{{n.Controller, n.Contact}},
-		Jurisdiction:     slices.Clone(n.Jurisdiction),
-		StorageLocations: slices.Clone(n.Jurisdiction),
+		Jurisdiction:     list(n.Jurisdiction),
+		StorageLocations: list(n.Jurisdiction),
 		RetentionPeriod:  n.Retention,
 		WithdrawalMethod: n.WithdrawalMethod,
 		Acceptance:       m.acceptance(),
 		Minor:            m.minor(),
+		Purposes:         []ReceiptPurpose{},
+		ThirdParties:     []ReceiptThirdParty{},
 	}
 	if len(n.Versions) > 0 {
 		r.PrivacyNotice = m.notice(n.Versions[len(n.Versions)-1])
@@ -201,7 +203,10 @@ func (m *receiptMaker) minor() *ReceiptMinor {
 }
 
 func (m *receiptMaker) purpose(p NoticePurpose) ReceiptPurpose {
-	r := ReceiptPurpose{Purpose: p.ID, Title: p.Title, LawfulBasis: p.Basis, Recipients: slices.Clone(p.Recipients)}
+	r := ReceiptPurpose{
+		Purpose: p.ID, Title: p.Title, LawfulBasis: p.Basis, Recipients: list(p.Recipients),
+		Information: []ReceiptPII{}, Events: []ReceiptEvent{},
+	}
 	for _, c := range p.Categories {
 		r.Information = append(r.Information, ReceiptPII{c.ID, c.Title, c.Sensitive})
 	}
@@ -251,6 +256,9 @@ func state(g Grant, now time.Time) string {
 	}
 	return ConsentRefused
 }
+
+// list copies a list. One without elements is an empty array in JSON, never null.
+func list(of []string) []string { return append([]string{}, of...) }
 
 // instant is nil for the zero time.
 func instant(t time.Time) *time.Time {
