@@ -230,8 +230,12 @@ func TestTheCheckValueTellsSecretsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.Check() == other.Check() || one.Check() != one.Check() || len(one.Check()) != idLen {
-		t.Errorf("%q and %q", one.Check(), other.Check())
+	again, err := NewIdentifier([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Check() == other.Check() || one.Check() != again.Check() || len(one.Check()) != idLen {
+		t.Errorf("%q, again %q, and %q", one.Check(), again.Check(), other.Check())
 	}
 	for _, kind := range []Kind{User, Device} {
 		if id, _ := one.Identify(kind, "consent store"); string(id) == one.Check() {
