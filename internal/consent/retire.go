@@ -45,8 +45,9 @@ func (s *Service) Retire(ctx context.Context, id ID) (Entry, error) {
 //
 // It may be cut short at any point and called again: whoever is cancelled is
 // skipped. Errors of single subjects are counted, and told to failed, which may
-// be nil; an error of the store as a whole is returned at once. told, if not
-// nil, gets the counts after every subject. Neither is called concurrently.
+// be nil; an error of the store as a whole ends the pass, and is returned if that
+// pass cancelled nobody. told, if not nil, gets the counts after every subject.
+// Neither is called concurrently.
 func (s *Service) RetireAll(ctx context.Context, failed func(ID, error), told func(Retired)) (Retired, error) {
 	var (
 		mu    sync.Mutex
@@ -70,10 +71,11 @@ func (s *Service) RetireAll(ctx context.Context, failed func(ID, error), told fu
 			told(total)
 		}
 	}
+	var err error
 	for pass := range retirePasses {
 		before := total.Cancelled
 		total.Failed = 0
-		err := s.store.Subjects(ctx, retirePage, func(ids []ID) error {
+		err = s.store.Subjects(ctx, retirePage, func(ids []ID) error {
 			living, err := s.living(ctx, ids)
 			if err != nil {
 				return err
@@ -86,14 +88,14 @@ func (s *Service) RetireAll(ctx context.Context, failed func(ID, error), told fu
 			s.retireEach(ctx, living, count)
 			return ctx.Err()
 		})
-		if err != nil {
+		if total.Cancelled == before || ctx.Err() != nil {
 			return total, err
 		}
-		if total.Cancelled == before {
-			return total, nil
-		}
 	}
-	return total, ErrStillRecording
+	if err == nil {
+		err = ErrStillRecording
+	}
+	return total, err
 }
 
 // retireEach cancels the subjects of a page, several at once.

@@ -27,6 +27,7 @@ type troubled struct {
 	consent.Store
 	commit   func(consent.Write) error
 	subjects func()
+	after    func() error // the pages of a pass
 }
 
 func (s *troubled) Commit(ctx context.Context, w consent.Write) error {
@@ -42,7 +43,10 @@ func (s *troubled) Subjects(ctx context.Context, limit int, visit func([]consent
 	if s.subjects != nil {
 		s.subjects()
 	}
-	return s.Store.Subjects(ctx, limit, visit)
+	if err := s.Store.Subjects(ctx, limit, visit); err != nil || s.after == nil {
+		return err
+	}
+	return s.after()
 }
 
 func newTroubled(t *testing.T) (*troubled, *consent.Service) {
@@ -167,6 +171,27 @@ func TestSubjectsRecordedMeanwhileAreRetiredToo(t *testing.T) {
 	store.subjects = func() { passes++; record(t, s, fmt.Sprint("ever", passes)) }
 	if done, err := s.RetireAll(t.Context(), nil, nil); !errors.Is(err, consent.ErrStillRecording) || done.Cancelled != uint64(passes) {
 		t.Errorf("%+v, %v after %d passes", done, err, passes)
+	}
+}
+
+// A link that breaks ends a pass; as long as each gets on, another follows.
+func TestAPassCutShortIsBegunAgain(t *testing.T) {
+	store, s := newTroubled(t)
+	record(t, s, "u")
+	away := errors.New("away")
+	breaks := 0
+	store.after = func() error {
+		if breaks++; breaks == 1 {
+			return away
+		}
+		return nil
+	}
+	if done, err := s.RetireAll(t.Context(), nil, nil); err != nil || done.Cancelled != 1 || breaks != 2 {
+		t.Errorf("%+v, %v after %d passes", done, err, breaks)
+	}
+	store.after = func() error { breaks++; return away }
+	if _, err := s.RetireAll(t.Context(), nil, nil); !errors.Is(err, away) || breaks != 3 {
+		t.Errorf("%v after %d passes", err, breaks)
 	}
 }
 
