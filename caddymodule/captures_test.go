@@ -140,7 +140,7 @@ func TestRecordedClients(t *testing.T) {
 					t.Errorf("%s did not arrive", word)
 				}
 			}
-			if a, b := events(before), events(after); !slices.Equal(a, b) {
+			if a, b := eventsIn(before), eventsIn(after); !slices.Equal(a, b) {
 				t.Errorf("events: %v arrived of %v", b, a)
 			}
 			if testing.Verbose() {
@@ -162,8 +162,8 @@ func holds(texts []string, value string) bool {
 	})
 }
 
-// events returns the names of the events in the JSON texts, sorted.
-func events(texts []string) (names []string) {
+// eventsIn returns the names of the events in the JSON texts, sorted.
+func eventsIn(texts []string) (names []string) {
 	for _, text := range texts {
 		var v any
 		if json.Unmarshal([]byte(text), &v) != nil {

@@ -39,7 +39,7 @@ func arrives(t *testing.T, p *Policy, r *Recipient, record string) string {
 		t.Fatal(err)
 	}
 	defer s.Free()
-	out, _ := s.Apply(part, []payload.Part{part})
+	out, _ := s.Apply(nil, part, []payload.Part{part})
 	return string(out)
 }
 
