@@ -195,4 +195,3 @@ func eventsIn(texts []string) (names []string) {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-

@@ -92,7 +92,9 @@ func (s *socketWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 var errRefused = errors.New("the message may not pass")
 
 // fromClient rewrites a message to the upstream.
-func (v *visit) fromClient(text bool, msg []byte) ([]byte, error) { return v.inspect(&v.rt.up, text, msg) }
+func (v *visit) fromClient(text bool, msg []byte) ([]byte, error) {
+	return v.inspect(&v.rt.up, text, msg)
+}
 
 // toClient rewrites a message to whoever gets the responses.
 func (v *visit) toClient(text bool, msg []byte) ([]byte, error) {

@@ -76,7 +76,7 @@ func TestNothingPersonalPassesForAStranger(t *testing.T) {
 		if !strings.Contains(got.Line, "lang=zh") {
 			t.Errorf("%s: what is not personal was lost: %s", path, got.Line)
 		}
-		if path == "/v1/a" && string(got.Body) != `{"n":1.0,"deep":[{}],"x":[{"name":"imei"}]}` {
+		if path == "/v1/a" && string(got.Body) != `{"event":1,"n":1.0,"deep":[{}],"x":[{"name":"imei"}]}` {
 			t.Errorf("%s: body %s", path, got.Body)
 		}
 		if len(got.Trailer) > 0 || strings.Contains(string(got.Raw), "X-Forwarded-For") {

@@ -156,7 +156,16 @@ func TestFilmRefused(t *testing.T) {
 			t.Fatalf("cut to %d bytes it passes", n)
 		}
 	}
-	early := bytes.Replace(file, full("stco", 0, be32(1, 36+32)), full("stco", 0, be32(1, 8)), 1)
+	header := uint32(bytes.Index(file, []byte("mvhd")) + 20)
+	early := bytes.Replace(file, full("stco", 0, be32(1, 36+32)), full("stco", 0, be32(1, header)), 1)
+	ftyp := file[:28]
+	first := func(data uint32) []byte {
+		return append(bytes.Clone(ftyp), mkbox("moov", full("mvhd", 0, make([]byte, 96)), track("vide", data, 2))...)
+	}
+	streamed := first(uint32(len(first(0)) + 8))
+	if whole := append(bytes.Clone(streamed), mkbox("mdat", videoSamples)...); !bytes.Equal(clean(t, whole), whole) {
+		t.Error("a film whose data comes last changed")
+	}
 	for name, c := range map[string]struct {
 		file []byte
 		want error
@@ -165,6 +174,8 @@ func TestFilmRefused(t *testing.T) {
 		"metadata in fragments":    {buildFilm("meta", mkbox("mvex")), ErrUnsupported},
 		"samples that are no data": {early, ErrMalformed},
 		"more samples than sizes":  {bytes.ReplaceAll(file, be32(1, 1, 2, 1), be32(1, 1, 99, 1)), ErrMalformed},
+		"no data":                  {streamed, ErrMalformed},
+		"data in free space":       {append(bytes.Clone(streamed), mkbox("free", videoSamples)...), ErrMalformed},
 		"no movie":                 {mkbox("ftyp", []byte("isom\x00\x00\x02\x00")), ErrMalformed},
 	} {
 		if bytes.Equal(c.file, file) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fuzzClean holds what must be true whatever the file is.
@@ -99,15 +98,19 @@ func FuzzPlace(f *testing.F) {
 // TestExifBlockBitByBit flips each bit of a block of Exif: a place whose pointer went astray must go all the same.
 func TestExifBlockBitByBit(t *testing.T) {
 	be := byteOrder(binary.BigEndian)
-	block, photo := buildTIFF(be, cameraDir(be, true)), plainJPEG(t)
-	for i := range block {
-		for bit := range 8 {
-			bad := bytes.Clone(block)
-			bad[i] ^= 1 << bit
-			out := fuzzClean(t, withSegments(photo, segment(0xe1, []byte("Exif\x00\x00"), bad)))
-			for _, n := range needles()[2:4] {
-				if bytes.Contains(out, n) {
-					t.Errorf("bit %d of byte %d: the place is still there", bit, i)
+	photo, dir := plainJPEG(t), cameraDir(be, true)
+	last := len(dir) - 1
+	first := append([]field{dir[last]}, dir[:last]...)
+	for _, block := range [][]byte{buildTIFF(be, dir), buildTIFF(be, first)} {
+		for i := range block {
+			for bit := range 8 {
+				bad := bytes.Clone(block)
+				bad[i] ^= 1 << bit
+				out := fuzzClean(t, withSegments(photo, segment(0xe1, []byte("Exif\x00\x00"), bad)))
+				for _, n := range needles()[2:4] {
+					if bytes.Contains(out, n) {
+						t.Errorf("bit %d of byte %d: the place is still there", bit, i)
+					}
 				}
 			}
 		}
@@ -133,28 +136,16 @@ func TestTimeIsLinear(t *testing.T) {
 		}
 		return b
 	}
-	// Sixteen times the length may take sixteen times as long; 256 would be the square.
-	best := func(file []byte) time.Duration {
-		least := time.Hour
-		for range 4 {
-			start := time.Now()
-			_, _ = Clean(file)
-			least = min(least, time.Since(start))
-		}
-		return least
-	}
-	for name, build := range map[string]func(n int) []byte{
-		"one value": hostile,
-		"images":    func(n int) []byte { return append(plainJPEG(t), bytes.Repeat([]byte("\xff\xd8\xff\xd9"), 8*n)...) },
-		"boxes":     func(n int) []byte { return append(buildFilm(""), bytes.Repeat(mkbox("free"), 8*n)...) },
-		"zeroes":    func(n int) []byte { return append(plainJPEG(t), make([]byte, 64*n)...) },
-		"comments": func(n int) []byte {
-			return append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00"), bytes.Repeat([]byte{0x21, 0xfe, 1, 'g', 0}, 8*n)...)
-		},
+	// Some megabytes: a square would take until the test is killed.
+	const n = 1 << 19
+	for _, file := range map[string][]byte{
+		"one value": hostile(20000),
+		"images":    append(plainJPEG(t), bytes.Repeat([]byte("\xff\xd8\xff\xd9"), n)...),
+		"boxes":     append(buildFilm(""), bytes.Repeat(mkbox("free"), n)...),
+		"zeroes":    append(plainJPEG(t), make([]byte, 8*n)...),
+		"comments":  append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00"), bytes.Repeat([]byte{0x21, 0xfe, 1, 'g', 0}, n)...),
 	} {
-		if one, many := best(build(500)), best(build(8000)); many > 128*one {
-			t.Errorf("%s: sixteen times the length takes %v, was %v", name, many, one)
-		}
+		_, _ = Clean(file)
 	}
 	if _, err := Clean(hostile(20000)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("the budget has no end: %v", err)

@@ -159,6 +159,12 @@ func TestJPEGSegments(t *testing.T) {
 			in:   [][]byte{segment(0xe1, []byte(idXMP), packet("", "<xmp:Image>/9j/4AAQSkZJRg</xmp:Image>"))},
 			gone: []string{"/9j/"},
 		},
+		"XMP that names in one attribute what another holds": {
+			in: [][]byte{segment(0xe1, []byte(idXMP),
+				packet("", `<Item name="Latitude" value="23:06:23.8"/><Item name="ISO" value="100"/>`))},
+			keeps: [][]byte{[]byte(`<Item name="ISO" value="100"/>`)},
+			gone:  []string{"23:06:23.8"},
+		},
 		"extended XMP across segments": {
 			in: [][]byte{extended(0, far, far[:len(far)-90]), extended(len(far)-90, far, far[len(far)-90:])},
 		},
@@ -195,6 +201,11 @@ func TestJPEGSegments(t *testing.T) {
 		"a segment of a vendor": {
 			in:   [][]byte{segment(0xe6, []byte("GoPro\x00"), gpsDir(le)[2].data, []byte("GPS5"))},
 			gone: []string{"GoPro"},
+		},
+		"behind a thumbnail's end": {
+			in:    [][]byte{segment(0xe0, []byte("JFXX\x00\x10"), plainJPEG(t), []byte("at "+latitudeText))},
+			keeps: [][]byte{append([]byte("JFXX\x00\x10"), plainJPEG(t)...)},
+			gone:  []string{"at "},
 		},
 		"a comment": {
 			in:   [][]byte{segment(0xfe, []byte("taken at "+latitudeText+", "+longitudeText))},

@@ -55,6 +55,7 @@ func TestPNGChunks(t *testing.T) {
 		"compressed":              {in: chunk("zTXt", []byte("Comment\x00\x00"), deflated(t, []byte("Latitude: "+latitudeText)))},
 		"a keyword":               {in: chunk("tEXt", []byte("exif:GPSLatitude\x0023/1"))},
 		"a translated keyword":    {in: chunk("iTXt", []byte("Note\x00\x00\x00zh\x00经度\x00113"))},
+		"behind the stream":       {in: chunk("zTXt", []byte("Comment\x00\x00"), deflated(t, []byte("a flower")), []byte(latitudeText))},
 		"no zlib":                 {in: chunk("zTXt", []byte("Comment\x00\x00no stream"))},
 		"a bomb":                  {in: chunk("zTXt", []byte("Comment\x00\x00"), deflated(t, make([]byte, maxText+1)))},
 		"content credentials":     {in: chunk("caBX", []byte("stds.exif"))},

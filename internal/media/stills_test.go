@@ -76,8 +76,13 @@ func TestHEIF(t *testing.T) {
 			}
 		}
 	}
-	// Metadata of another type, and an item whose kind nobody knows, are zeroed.
+	// An item that claims the structure of the file is no item.
 	file := buildHEIF("heic", buildTIFF(be, cameraDir(be, true)), placePacket(), false)
+	start := bytes.Index(file, []byte("the bytes of an image."))
+	if _, err := Clean(bytes.Replace(file, be32(uint32(start)), be32(8), 1)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an item over the file's own boxes: %v", err)
+	}
+	// Metadata of another type, and an item whose kind nobody knows, are zeroed.
 	for _, kinds := range [][2]string{{"Exif", "geo1"}, {"application/rdf+xml", "application/geo+xml"}} {
 		out := clean(t, bytes.Replace(file, []byte(kinds[0]), []byte(kinds[1]), 1))
 		if !bytes.Contains(out, []byte("the bytes of an image.")) {
