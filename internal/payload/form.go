@@ -50,7 +50,7 @@ func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) b
 // openForm reads the text as a query, with or without an address before it.
 func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
 	lo := 0
-	// Only what holds no '=' yet can be the address.
+	// Only what stands before any '=' can be the address.
 	if i := bytes.IndexAny(text, "?#="); i >= 0 && text[i] != '=' {
 		lo = i + 1
 	}
@@ -112,7 +112,7 @@ func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error
 			if syn.lead {
 				raw = bytes.TrimRight(raw, " \t")
 			}
-			s.field(f, raw, Hit{Key: uint32(name), Start: uint32(value), End: uint32(end), Parent: uint32(lo)})
+			s.field(f, raw, Hit{Key: uint32(name), Start: uint32(value), End: uint32(end), Parent: uint32(lo)}, eq < 0)
 		}
 		at = next
 	}
@@ -154,8 +154,9 @@ func separators(list string) (set [0x80]bool) {
 	return set
 }
 
-// field notes what there is to say of one field. h says where it stands.
-func (s *Scan) field(f *frame, rawName []byte, h Hit) {
+// field notes what there is to say of one field. h says where it stands. A bare
+// field has no value, and its name may be a text by itself.
+func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
 	m := s.m
 	name := s.readName(rawName)
 	here := m.paths.here[name.path]
@@ -174,6 +175,9 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit) {
 		}
 	}
 	governed := f.governed || len(m.classes[h.Class].categories) > 0 || len(m.classes[h.Path].categories) > 0
+	if bare && !governed {
+		h.Start = h.Key
+	}
 	hit := int32(none)
 	if h.Class|h.Path != 0 || h.role&(roleFound|rolePairValue) != 0 || m.spec.Unknown && !governed {
 		hit = int32(len(s.Hits))
@@ -325,13 +329,13 @@ func unhex(c byte) byte {
 }
 
 // appendEncoded appends text percent-encoded, so that it can stand as a name or
-// a value (RFC 3986, section 2.3: all but the unreserved characters); plus says
-// that a space becomes '+'.
+// a value (RFC 3986, section 2.3: all but the unreserved characters and '*', which
+// forms leave too); plus says that a space becomes '+'.
 func appendEncoded(dst, text []byte, plus bool) []byte {
 	const hex = "0123456789ABCDEF"
 	for _, c := range text {
 		switch {
-		case c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~", c) >= 0:
+		case c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~*", c) >= 0:
 			dst = append(dst, c)
 		case c == ' ' && plus:
 			dst = append(dst, '+')

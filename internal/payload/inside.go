@@ -104,7 +104,7 @@ func (s *Scan) promising(raw []byte, governed bool) bool {
 	if o := m.spec.Inside.Opener; o != nil && o.Possible(raw) {
 		return true
 	}
-	if hasPairs(raw) || bytes.Contains(raw, escapedASCII) {
+	if hasPairs(raw) || bytes.IndexByte(raw, '{') >= 0 || bytes.Contains(raw, escapedASCII) {
 		return true
 	}
 	d := m.spec.Inside.Detector
@@ -234,6 +234,10 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 		if s.names(t) {
 			return in, Sealed // somebody less strict may read it
 		}
+	default:
+		if in, o = s.openBehind(text, at); o != Unopened {
+			return in, o
+		}
 	}
 	if in, o = s.openCodec(text, at); o != Unopened {
 		return in, o
@@ -245,6 +249,39 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	}
 	return s.openPercent(text, at)
 }
+
+// maxPrefix bounds what may stand before a JSON text in a value, such as the
+// packet type of Socket.IO, or what keeps a script from being run.
+const maxPrefix = 64
+
+// openBehind opens a JSON text that stands behind something short.
+func (s *Scan) openBehind(text []byte, at place) (in inside, o Opening) {
+	i := bytes.IndexAny(text[:min(len(text), maxPrefix)], "{[")
+	if i < 0 || bytes.IndexByte(text[i:], '"') < 0 {
+		return in, Unopened
+	}
+	if at.depth > maxInside {
+		return in, Sealed
+	}
+	c := s.child(text[i:], at)
+	if err := c.scan(s.m.limits(s.root)); err != nil {
+		c.Free()
+		if s.names(text[i:]) {
+			return in, Sealed
+		}
+		return in, Unopened
+	}
+	if c = c.worth(); c == nil {
+		return in, Unopened // the rest has yet to be looked at
+	}
+	return inside{scan: c, seals: []Seal{prefix(text[:i])}}, Opened
+}
+
+// prefix is what stands before a text.
+type prefix []byte
+
+// Seal implements Seal.
+func (p prefix) Seal(dst, text []byte) ([]byte, error) { return append(append(dst, p...), text...), nil }
 
 // worth returns the scan, or nil, and the scan is gone, where there is nothing
 // to be done in it.

@@ -23,7 +23,7 @@ func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error
 			return nil, &LimitError{"members", lim.Members, p.Start}
 		}
 		n := len(s.Hits)
-		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)})
+		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)}, false)
 		if m.looks.key([]byte(p.FileName)) != 0 {
 			s.fileName(n, p)
 		}

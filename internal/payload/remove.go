@@ -76,7 +76,9 @@ func (w *splice) removeField(start, end int) {
 	for lead && i > lo && (w.src[i-1] == ' ' || w.src[i-1] == '\t') {
 		i--
 	}
-	if i > lo && w.at < start {
+	// What begins a query or a fragment stays, as long as something follows.
+	begins := i > lo && (w.src[i-1] == '?' || w.src[i-1] == '#') && end < hi && w.src[end] != '?' && w.src[end] != '#'
+	if i > lo && w.at < start && !begins {
 		w.replace(i-1, end, nil)
 		return
 	}
