@@ -57,6 +57,14 @@ type App struct {
 	// owner alone; with any other store that is an error.
 	Secret string `json:"secret,omitempty"`
 
+	// The routes that reach an upstream without a gate, because nothing
+	// personal goes there. Each is written as the first three columns of
+	// `consentgate policy coverage` show it, for instance
+	// `:443 api.example.com /health 127.0.0.1:3000`. A configuration with a
+	// proxied route that has no gate and is not named here does not load, and
+	// neither does one that names a route which is not there or has a gate.
+	Uncovered []string `json:"uncovered,omitempty"`
+
 	logger  *zap.Logger
 	metrics *metrics
 	store   StoreModule
@@ -113,7 +121,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision reads the policy and resolves the secret. It opens nothing.
+// Provision reads the policy, resolves the secret, and looks for routes without
+// a gate. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	if a.Policy == "" {
@@ -135,7 +144,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("consent: registering metrics: %w", err)
 	}
-	return nil
+	return a.requireCoverage(ctx)
 }
 
 func (a *App) provisionStore(ctx caddy.Context) error {

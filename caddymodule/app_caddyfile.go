@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -36,7 +37,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    }
 //	    secret <placeholder>
 //	    geoip
+//	    uncovered <listener> <route> <upstream>
 //	}
+//
+// uncovered may be repeated. Its words are those of the row of `consentgate
+// policy coverage` that it names.
 //
 // A secret that resolves to nothing counts as not given. `geoip` without an
 // argument is off; this version has no look-up to switch on.
@@ -47,6 +52,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	seen := make(subdirectives)
 	for d.NextBlock(0) {
+		if d.Val() == "uncovered" {
+			words := d.RemainingArgs()
+			if len(words) == 0 {
+				return d.Err("uncovered takes a route as `consentgate policy coverage` shows it: the listener, what it matches, and the upstream")
+			}
+			a.Uncovered = append(a.Uncovered, strings.Join(words, " "))
+			continue
+		}
 		if err := seen.once(d); err != nil {
 			return err
 		}
@@ -86,7 +99,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Err("geoip: this version looks up no addresses; leave the argument out")
 			}
 		default:
-			return d.Errf("unrecognized subdirective %q of consent; it knows policy, store, cache, secret and geoip", d.Val())
+			return d.Errf("unrecognized subdirective %q of consent; it knows policy, store, cache, secret, geoip and uncovered", d.Val())
 		}
 	}
 	return nil

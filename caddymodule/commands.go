@@ -15,18 +15,19 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "policy",
-		Usage: "check|schema|retire",
-		Short: "Works with policies: checks them, prints their JSON Schema, ends them",
+		Usage: "check|coverage|retire|schema",
+		Short: "Works with policies: checks them and what they cover, prints their JSON Schema, ends them",
 		Long: `
 A policy is one YAML file. It says which kinds of personal data there are, why
 they are processed, on what basis, and what each recipient gets of them. The
 gateway enforces it, and reads it again when it changes.
 
-check and schema work on files alone: no server need be running. retire erases
+check, coverage and schema work on files alone: no server need be running. retire erases
 what every subject has decided, at the end of the service.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(policyCheckCommand(), policySchemaCommand(), policyRetireCommand())
+			cmd.AddCommand(policyCheckCommand(), policyCoverageCommand(), policySchemaCommand(), policyRetireCommand())
+			cobra.OnInitialize(func() { extendValidate(cmd.Root()) })
 		},
 	})
 }

@@ -59,7 +59,7 @@ func problemKind(t *testing.T, r reply) string {
 
 // Every place in which personal data can stand, for one who granted nothing.
 func TestNothingPersonalPassesForAStranger(t *testing.T) {
-	s := startCaddy(t, gateCaddyfile(embedded, "backend", "", "\thandle_errors {\n\t\treverse_proxy @UPSTREAM@\n\t}"))
+	s := startCaddy(t, gateCaddyfile(embedded+uncoveredErrors, "backend", "", "\thandle_errors {\n\t\treverse_proxy @UPSTREAM@\n\t}"))
 	head := "Host: x\r\nX-User-ID: " + canaryUser + "\r\nX-Imei: " + canaryIMEI + "\r\nX_Imei: " + canaryIMEI +
 		"\r\nCookie: theme=1; imei=" + canaryIMEI + "; uid=" + canaryUser + "\r\nX-Forwarded-For: " + canaryIP +
 		"\r\nForwarded: for=" + canaryIP + "\r\nX-Real-IP: " + canaryIP + "\r\nConsent-Gate: recipient=" + canaryUser +
@@ -89,7 +89,7 @@ func TestNothingPersonalPassesForAStranger(t *testing.T) {
 }
 
 func TestRefusalsForwardNothing(t *testing.T) {
-	s := startCaddy(t, gateCaddyfile(embedded, "backend", "max_body 1KiB", "\thandle_errors {\n\t\treverse_proxy @UPSTREAM@\n\t}"))
+	s := startCaddy(t, gateCaddyfile(embedded+uncoveredErrors, "backend", "max_body 1KiB", "\thandle_errors {\n\t\treverse_proxy @UPSTREAM@\n\t}"))
 	big := `{"imei":"` + canaryIMEI + `","x":"` + strings.Repeat("x", 2000) + `"}`
 	for _, tt := range []struct {
 		name, body string
