@@ -77,7 +77,7 @@ var coverageCases = map[string]struct{ site, want string }{
 		":8080 /a/* u:1 = backend gated",
 	},
 	"a gate with the matcher of the block": {
-		"@m {\n path /a/*\n not method GET\n}\nconsent_gate @m backend\nhandle @m {\n reverse_proxy u:1\n}",
+		"@m {\n path /a/*\n not method GET\n}\nconsent_gate @m backend\nhandle @m {\n reverse_proxy u:1\n}\nhandle {\n respond ok\n}",
 		":8080 /a/* +not u:1 = backend gated",
 	},
 	"a rewrite between the gate and the proxy": {
@@ -338,13 +338,14 @@ func TestLaxGatesAreListed(t *testing.T) {
 // JSON may hold what no Caddyfile of the standard modules does.
 func TestCoverageOfJSON(t *testing.T) {
 	for name, c := range map[string]struct{ apps, want string }{
-		"an app that nobody here can read":   {`"layer4":{"servers":{}}`, "unseen app layer4"},
-		"a route in a handler of a plugin":   {serverOf(`{"handler":"plugin","then":[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}`), ":1 plugin u:1 = NOT COVERED\nunseen handler plugin at :1 *\n! uncovered"},
-		"a handler in a handler of a plugin": {serverOf(`{"handler":"plugin","to":[{"handler":"consent_gate","recipient":"a"},{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}`), ":1 plugin u:1 = NOT COVERED\nunseen handler plugin at :1 *\n! uncovered"},
-		"a gated plugin":                     {serverOf(`{"handler":"consent_gate","recipient":"a"},{"handler":"plugin","to":{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}}`), ":1 plugin u:1 = a gated\nunseen handler plugin at :1 *"},
-		"errors of a subroute":               {serverOf(`{"handler":"subroute","routes":[{"handle":[{"handler":"consent_gate","recipient":"a"}]}],"errors":{"routes":[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}}`), ":1 handle_errors u:1 = NOT COVERED\n! uncovered"},
-		"a gate in a group":                  {`"http":{"servers":{"s":{"listen":[":1"],"routes":[{"group":"g","match":[{"path":["/x"]}],"handle":[{"handler":"vars"}]},{"group":"g","handle":[{"handler":"consent_gate","recipient":"a"}]},{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}}}`, ":1 * u:1 = NOT COVERED\n! uncovered"},
-		"other spellings of the members":     {`"http":{"servers":{"s":{"Listen":[":1"],"ROUTES":[{"Handle":[{"handler":"subroute","Routes":[{"hanDle":[{"handler":"reverse_proxy","Upstreams":[{"Dial":"u:1"}]}]}]}]}]}}}`, ":1 * u:1 = NOT COVERED\n! uncovered"},
+		"an app that nobody here can read":            {`"layer4":{"servers":{}}`, "unseen app layer4"},
+		"a route in a handler of a plugin":            {serverOf(`{"handler":"plugin","then":[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}`), ":1 plugin u:1 = NOT COVERED\nunseen handler plugin at :1 *\n! uncovered"},
+		"a handler in a handler of a plugin":          {serverOf(`{"handler":"plugin","to":[{"handler":"consent_gate","recipient":"a"},{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}`), ":1 plugin u:1 = NOT COVERED\nunseen handler plugin at :1 *\n! uncovered"},
+		"a gated plugin":                              {serverOf(`{"handler":"consent_gate","recipient":"a"},{"handler":"plugin","to":{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}}`), ":1 plugin u:1 = a gated\nunseen handler plugin at :1 *"},
+		"errors of a subroute":                        {serverOf(`{"handler":"subroute","routes":[{"handle":[{"handler":"consent_gate","recipient":"a"}]}],"errors":{"routes":[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}}`), ":1 handle_errors u:1 = NOT COVERED\n! uncovered"},
+		"a rewrite ahead of a subroute, in one route": {`"http":{"servers":{"s":{"listen":[":1"],"routes":[{"match":[{"path":["/a"]}],"handle":[{"handler":"consent_gate","recipient":"a"}]},{"handle":[{"handler":"rewrite","uri":"/a"},{"handler":"subroute","routes":[{"match":[{"path":["/a"]}],"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}]}]}}}`, ":1 /a u:1 = NOT COVERED\n! uncovered"},
+		"a gate in a group":                           {`"http":{"servers":{"s":{"listen":[":1"],"routes":[{"group":"g","match":[{"path":["/x"]}],"handle":[{"handler":"vars"}]},{"group":"g","handle":[{"handler":"consent_gate","recipient":"a"}]},{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"u:1"}]}]}]}}}`, ":1 * u:1 = NOT COVERED\n! uncovered"},
+		"other spellings of the members":              {`"http":{"servers":{"s":{"Listen":[":1"],"ROUTES":[{"Handle":[{"handler":"subroute","Routes":[{"hanDle":[{"handler":"reverse_proxy","Upstreams":[{"Dial":"u:1"}]}]}]}]}]}}}`, ":1 * u:1 = NOT COVERED\n! uncovered"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cov, err := coverageOf([]byte(`{"logging":{"logs":{"default":{"encoder":{"format":"consent"}}}},"apps":{` + c.apps + `}}`))
