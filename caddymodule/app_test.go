@@ -106,20 +106,20 @@ func TestAChangedPolicyComesIntoForce(t *testing.T) {
 		}
 	}
 	rewrite(strings.Replace(samplePolicy("2026-01-01", ""), "basis: necessary", "basis: neccessary", 1))
-	s.waitForLog("the changed policy is refused")
+	s.waitForLine("the changed policy is refused", s.policy)
 	if !strings.Contains(s.logs(), "policy.yaml:") || version() != "2025-01-01" {
 		t.Errorf("version %v, logs %s", version(), s.logs())
 	}
 
 	// A policy that is sound but has no place for a gate that runs.
 	rewrite(strings.Replace(samplePolicy("2026-01-01", ""), "  backend:\n", "  frontend:\n", 1))
-	s.waitForLog("consent_gate backend")
+	s.waitForLine("the changed policy is refused", s.policy, "consent_gate backend")
 	if version() != "2025-01-01" {
 		t.Errorf("version %v", version())
 	}
 
 	rewrite(strings.Replace(samplePolicy("2026-01-01", ""), "basis: necessary", "basis: consent\n    since: 2026-01-01", 1))
-	s.waitForLog("the changed policy is in force")
+	s.waitForLine("the changed policy is in force", s.policy)
 	if version() != "2026-01-01" {
 		t.Errorf("version %v", version())
 	}

@@ -19,7 +19,7 @@ import (
 // in which a request can go wrong moves a counter that an operator alerts on.
 func TestClause32IncidentCanary(t *testing.T) {
 	redis := redistest.Start(t)
-	s := startCaddy(t, gateCaddyfile("store redis "+redis.Addr, "backend", "max_body 2KiB",
+	s := startCaddy(t, gateCaddyfile("store redis "+redis.Addr+uncoveredErrors, "backend", "max_body 2KiB",
 		"\thandle /pay/* {\n\t\tconsent_gate alipay {\n\t\t\tsubject {http.request.header.X-User-ID}\n\t\t}\n\t\treverse_proxy @UPSTREAM@\n\t}\n"+
 			"\thandle /metrics {\n\t\tmetrics\n\t}\n\thandle_errors {\n\t\treverse_proxy @UPSTREAM@\n\t}"))
 	var answers strings.Builder
@@ -170,7 +170,7 @@ func TestClause7AcceptancePerVersion(t *testing.T) {
 	if err := os.WriteFile(s.policy, []byte(clause7Policy(first+", "+second, second, insight)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.waitForLog("the changed policy is in force")
+	s.waitForLine("the changed policy is in force", s.policy)
 	expect("agreed to the old version alone", "u1", `{"note":"n"}`)
 	expect("unknown", "u3", `{}`)
 

@@ -127,6 +127,24 @@ func (s *server) waitForLog(text string) {
 	})
 }
 
+// waitForLine waits until one line of the logs contains all the texts: engines
+// of earlier tests, which live on for a while, log too.
+func (s *server) waitForLine(texts ...string) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("a line of the logs contains %q", texts), func() bool {
+		for line := range strings.Lines(s.logs()) {
+			all := true
+			for _, text := range texts {
+				all = all && strings.Contains(line, text)
+			}
+			if all {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
