@@ -173,6 +173,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	if err := g.check(); err != nil {
 		return err
 	}
+	hideInLogs(g.Paths)
 	app, err := ctx.App("consent")
 	if err != nil {
 		return fmt.Errorf("consent_gate: %w", err)
@@ -314,7 +315,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			delete(r.Header, name) // Consent_Gate is the same header to many a server
 		}
 	}
-	v := visit{judge: judge{g: g, ln: &rt.up, r: r}, rt: rt}
+	v := visit{judge: judge{g: g, ln: &rt.up, r: r}, rt: rt} // decide makes it a judge who knows the subject
 	if refusal := v.decide(); refusal != nil {
 		if g.Mode != modeObserve {
 			g.app.metrics.countRequest(g.Recipient, refusal.Kind)

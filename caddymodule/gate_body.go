@@ -106,7 +106,10 @@ func encodingOf(h http.Header, head []byte) (codec.Encoding, *Problem) {
 // open decodes a body, tells what it is and scans it. A body that cannot be
 // read, on a route that lets such pass, is bodyOther.
 func (j judge) open(h http.Header, raw []byte) (m message, p *Problem) {
-	m.raw = raw
+	m.raw, m.plain = raw, raw
+	if len(raw) == 0 {
+		return m, nil // whatever its headers say of it
+	}
 	defer func() {
 		if p != nil && j.g.OnUnreadable == choicePass && p.Status != http.StatusRequestEntityTooLarge {
 			m.free()
@@ -116,7 +119,6 @@ func (j judge) open(h http.Header, raw []byte) (m message, p *Problem) {
 	if m.enc, p = encodingOf(h, raw); p != nil {
 		return m, p
 	}
-	m.plain = raw
 	if m.enc != codec.Identity {
 		plain, err := m.enc.Decode(nil, raw, int(j.g.MaxBody))
 		switch {

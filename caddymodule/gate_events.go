@@ -8,10 +8,10 @@ import (
 // eventStream filters a response of server-sent events (HTML, section 9.2.6)
 // as it comes, one event at a time.
 type eventStream struct {
-	f       *filter
-	buf     []byte
-	started bool
-	failed  bool
+	f      *filter
+	buf    []byte
+	begun  bool
+	failed bool
 }
 
 // Write implements io.Writer.
@@ -43,17 +43,16 @@ func (e *eventStream) fail(p *Problem) error {
 
 // finish implements liveBody. An event that did not come whole is none.
 func (e *eventStream) finish() {
-	if !e.started && !e.failed {
+	if !e.failed {
 		e.begin()
-	}
-	if !e.started {
-		// Nothing has been sent, so the refusal can be.
-		e.f.live = nil
 	}
 }
 
+func (e *eventStream) abort()        {}
+func (e *eventStream) started() bool { return e.begun }
+
 func (e *eventStream) begin() bool {
-	if e.started {
+	if e.begun {
 		return true
 	}
 	ru, p := e.f.rule(nil)
@@ -64,7 +63,7 @@ func (e *eventStream) begin() bool {
 		_ = e.fail(p)
 		return false
 	}
-	e.started = true
+	e.begun = true
 	return true
 }
 

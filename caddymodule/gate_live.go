@@ -101,16 +101,15 @@ func (v *visit) toClient(text bool, msg []byte) ([]byte, error) {
 	if v.rt.down == nil {
 		return msg, nil
 	}
-	return v.inspect(v.rt.down, text, msg)
+	return v.inspect(v.down, text, msg)
 }
 
 // inspect rewrites one message of a WebSocket. The subject's state is looked at
 // anew for each, so that a withdrawal holds at once.
-func (v *visit) inspect(ln *lane, text bool, msg []byte) ([]byte, error) {
-	j := judge{g: v.g, ln: ln, r: v.r}
+func (v *visit) inspect(j judge, text bool, msg []byte) ([]byte, error) {
 	out, rep, p := j.message(text, msg)
 	if p != nil {
-		v.g.app.metrics.countRequest(ln.rules.Recipient().ID, "message_"+p.Kind)
+		v.g.app.metrics.countRequest(j.ln.rules.Recipient().ID, "message_"+p.Kind)
 		return nil, errRefused
 	}
 	v.g.countReport(&rep, v.rt.of.Policy)

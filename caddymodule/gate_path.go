@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/consentgate/consentgate/internal/payload"
@@ -54,21 +55,41 @@ func parsePath(pattern string, p *rules.Policy) (r pathRule, err error) {
 	return r, nil
 }
 
-// match reports whether the rule is about a path of these segments.
+// match reports whether the rule is about a path of these segments, which have
+// no escapes. Case does not count: some servers do not mind it.
 func (r pathRule) match(segments []string) bool {
 	if len(segments) < len(r.segments) || len(segments) > len(r.segments) && !r.below {
 		return false
 	}
 	for i, s := range r.segments {
-		text, err := url.PathUnescape(segments[i])
-		if err != nil {
-			return false
-		}
-		if !s.any && !s.personal && s.text != text {
+		if !s.any && !s.personal && !strings.EqualFold(s.text, segments[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// readings returns the segments of a path as it stands, escaped, and as servers
+// read it that undo escapes, merge slashes and follow dots. plain says that the
+// two are the same.
+func readings(u *url.URL) (segments, read []string, plain bool) {
+	segments = strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	text := u.Path
+	for range 4 { // escapes of escapes
+		t, err := url.PathUnescape(text)
+		if err != nil || t == text {
+			break
+		}
+		text = t
+	}
+	text = strings.ReplaceAll(text, "\\", "/")
+	read = strings.Split(strings.Trim(path.Clean("/"+text), "/"), "/")
+	plain = len(read) == len(segments)
+	for i := 0; plain && i < len(read); i++ {
+		t, err := url.PathUnescape(segments[i])
+		plain = err == nil && t == read[i]
+	}
+	return segments, read, plain
 }
 
 // apply returns the escaped path as the recipient may have it, "" where nothing
@@ -78,35 +99,31 @@ func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep
 	if len(rs) == 0 {
 		return "", true
 	}
-	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	segments, read, plain := readings(u)
 	changed := false
 	for _, r := range rs {
-		if !r.match(segments) {
+		if !r.match(read) {
 			continue
 		}
 		for i, s := range r.segments {
-			if !s.personal || segments[i] == "" {
+			if !s.personal || read[i] == "" {
 				continue
 			}
 			act := rel.Action(s.category)
-			switch act.Op {
-			case payload.Pass:
-			case payload.Transform:
-				text, err := url.PathUnescape(segments[i])
-				if err != nil {
-					return "", false
-				}
-				made, _, fits := act.T.Append(nil, []byte(text), payload.String, part.Params)
-				if !fits || len(made) == 0 {
-					rep.Note(payload.Block, s.category)
-					return "", false
-				}
-				rep.Note(payload.Transform, s.category)
-				segments[i], changed = url.PathEscape(string(made)), true
-			default:
+			if act.Op == payload.Pass {
+				continue
+			}
+			var made []byte
+			fits := act.Op == payload.Transform && plain
+			if fits {
+				made, _, fits = act.T.Append(nil, []byte(read[i]), payload.String, part.Params)
+			}
+			if !fits || len(made) == 0 {
 				rep.Note(payload.Block, s.category)
 				return "", false
 			}
+			rep.Note(payload.Transform, s.category)
+			segments[i], changed = url.PathEscape(string(made)), true
 		}
 	}
 	if !changed {
@@ -117,18 +134,18 @@ func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep
 
 // hide returns the path with "-" in the place of all that is personal.
 func (rs pathRules) hide(u *url.URL) string {
-	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	_, read, _ := readings(u)
 	for _, r := range rs {
-		if !r.match(segments) {
+		if !r.match(read) {
 			continue
 		}
 		for i, s := range r.segments {
 			if s.personal {
-				segments[i] = "-"
+				read[i] = "-"
 			}
 		}
 	}
-	return "/" + strings.Join(segments, "/")
+	return (&url.URL{Path: "/" + strings.Join(read, "/")}).EscapedPath()
 }
 
 // setPath replaces the path, also where Caddy keeps the original request.

@@ -25,8 +25,17 @@ func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) error {
 	h.Set("Accept-Encoding", "identity")
 	f := &filter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		judge:                 judge{g: v.g, ln: v.rt.down, r: v.r}, policy: v.rt.of.Policy,
+		judge:                 v.down, policy: v.rt.of.Policy,
 	}
+	// reverse_proxy panics where the upstream breaks off.
+	defer func() {
+		if e := recover(); e != nil {
+			if f.live != nil {
+				f.live.abort()
+			}
+			panic(e)
+		}
+	}()
 	err := next.ServeHTTP(f, v.r)
 	return f.finish(err)
 }
@@ -49,8 +58,12 @@ type filter struct {
 // liveBody takes a body as it comes.
 type liveBody interface {
 	io.Writer
-	// finish is called after the last Write.
+	// finish is called after the last Write; abort is, where there should have
+	// been more. Neither returns before all that it started has ended.
 	finish()
+	abort()
+	// started reports whether something has been sent.
+	started() bool
 }
 
 var errFiltered = errors.New("the response may not pass")
@@ -160,8 +173,9 @@ func (f *filter) end(err error) error {
 		return err
 	}
 	m.countRequest(recipient, "response_"+f.problem.Kind)
-	if f.live != nil {
-		return err // what came before has gone
+	if f.live != nil && f.live.started() {
+		// What came before has gone; the client must not take it for all.
+		panic(http.ErrAbortHandler)
 	}
 	clear(f.Header())
 	f.problem.ofResponse().write(f.ResponseWriter)
@@ -181,6 +195,10 @@ func (p *Problem) ofResponse() *Problem {
 
 // decide decides on a body that has come whole.
 func (f *filter) decide() ([]byte, ruling, *Problem) {
+	if f.buf.Len() == 0 {
+		ru, p := f.rule(nil)
+		return nil, ru, p
+	}
 	m, p := f.open(f.header, f.buf.Bytes())
 	if p != nil {
 		return nil, ruling{}, p
@@ -262,9 +280,10 @@ func (f *filter) headers(ru ruling) (http.Header, *Problem) {
 
 // responseLines filters a response of lines as it comes.
 type responseLines struct {
-	f    *filter
-	in   *io.PipeWriter
-	done chan struct{}
+	f     *filter
+	in    *io.PipeWriter
+	done  chan struct{}
+	begun bool // read after done alone
 }
 
 func newResponseLines(f *filter) *responseLines {
@@ -296,12 +315,11 @@ func (l *responseLines) run(r io.Reader) *Problem {
 	if p != nil {
 		return p
 	}
-	started := false
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := s.Read(buf)
-		if !started && (n > 0 || errors.Is(err, io.EOF)) {
-			started = true
+		if !l.begun && (n > 0 || errors.Is(err, io.EOF)) {
+			l.begun = true
 			if p := f.start(ru, -1); p != nil {
 				return p
 			}
@@ -333,8 +351,16 @@ func (l *responseLines) finish() {
 	<-l.done
 }
 
+func (l *responseLines) abort() {
+	_ = l.in.CloseWithError(http.ErrAbortHandler)
+	<-l.done
+}
+
+func (l *responseLines) started() bool { return l.begun }
+
 // Interface guards
 var (
+	_ liveBody            = (*responseLines)(nil)
 	_ http.ResponseWriter = (*filter)(nil)
 	_ http.Flusher        = (*filter)(nil)
 	_ io.ReaderFrom       = (*filter)(nil)

@@ -22,7 +22,46 @@ type lane struct {
 type judge struct {
 	g  *Gate
 	ln *lane
-	r  *http.Request // that names the subject, whichever way the message goes
+	r  *http.Request
+	by named
+}
+
+// named is what a request says, apart from its body, of whom it is about. It is
+// read once, before anything is taken out of the request.
+type named struct {
+	subject, device []namedID // for each source; none for those in a body
+	per             string    // the recipient's party
+}
+
+type namedID struct {
+	id       consent.ID
+	conflict bool // the source names two
+}
+
+// newJudge returns a judge for one lane.
+func newJudge(g *Gate, ln *lane, r *http.Request) judge {
+	j := judge{g: g, ln: ln, r: r}
+	j.by.subject, j.by.device = j.named(ln.subject, consent.User), j.named(ln.device, consent.Device)
+	if p := ln.rules.Recipient().Per; p != "" {
+		j.by.per = replacerOf(r).ReplaceAll(p, "")
+	}
+	return j
+}
+
+// named reads what the sources outside the body say.
+func (j judge) named(sources []IDSource, kind consent.Kind) []namedID {
+	identifier := j.g.app.Identifier()
+	if len(sources) == 0 || identifier == nil {
+		return nil
+	}
+	ids := make([]namedID, len(sources))
+	for i, s := range sources {
+		if s.JSON == "" {
+			id, ok := one(j.values(s), func(value string) (consent.ID, bool) { return identifier.Identify(kind, value) })
+			ids[i] = namedID{id, !ok}
+		}
+	}
+	return ids
 }
 
 // ruling is what may be had of one message.
@@ -52,16 +91,17 @@ func (j judge) people(scan *payload.Scan) ([]consent.Subject, *Problem) {
 	people := make([]consent.Subject, n+1)
 	for _, of := range []struct {
 		sources []IDSource
+		named   []namedID
 		kind    consent.Kind
 		set     func(i int, id consent.ID)
 	}{
-		{j.ln.subject, consent.User, func(i int, id consent.ID) { people[i].User = id }},
-		{j.ln.device, consent.Device, func(i int, id consent.ID) { people[i].Device = id }},
+		{j.ln.subject, j.by.subject, consent.User, func(i int, id consent.ID) { people[i].User = id }},
+		{j.ln.device, j.by.device, consent.Device, func(i int, id consent.ID) { people[i].Device = id }},
 	} {
 		if len(of.sources) == 0 {
 			continue
 		}
-		ids, p := j.identify(of.sources, of.kind, scan, n)
+		ids, p := j.identify(of.sources, of.named, of.kind, scan, n)
 		if p != nil {
 			return nil, p
 		}
@@ -81,19 +121,17 @@ func records(scan *payload.Scan) int {
 }
 
 // identify resolves one kind of subject for n records and the request.
-func (j judge) identify(sources []IDSource, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
+func (j judge) identify(sources []IDSource, by []namedID, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
 	ids := make([]consent.ID, n+1)
-	identifier := j.g.app.Identifier()
 	path := 0
-	for _, s := range sources {
+	for k, s := range sources {
 		if s.JSON == "" {
-			id, ok := one(j.values(s), func(value string) (consent.ID, bool) { return identifier.Identify(kind, value) })
-			if !ok {
+			if by[k].conflict {
 				return nil, subjectConflict()
 			}
 			for i := range ids {
 				if ids[i] == "" {
-					ids[i] = id
+					ids[i] = by[k].id
 				}
 			}
 			continue
@@ -183,10 +221,7 @@ func (j judge) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (ids
 func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	now := time.Now()
 	r := j.ln.rules
-	per := ""
-	if p := r.Recipient().Per; p != "" {
-		per = replacerOf(j.r).ReplaceAll(p, "")
-	}
+	per := j.by.per
 	recipient := r.Recipient().ID
 	if per != "" {
 		recipient += ":" + per

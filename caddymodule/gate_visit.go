@@ -23,7 +23,8 @@ import (
 // anything changed.
 type visit struct {
 	judge
-	rt *route
+	rt   *route
+	down judge // for the responses, where they are filtered
 
 	body   []byte // as it came
 	read   bool   // whether the body has been read, to its end
@@ -45,6 +46,10 @@ func (v *visit) decide() *Problem {
 	}
 	if !v.g.app.Ready() {
 		return storeUnavailable()
+	}
+	v.judge = newJudge(v.g, &v.rt.up, v.r)
+	if v.rt.down != nil {
+		v.down = newJudge(v.g, v.rt.down, v.r)
 	}
 	if p := v.readBody(); p != nil {
 		return p

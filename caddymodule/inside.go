@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"bytes"
+	"errors"
+	"unicode/utf8"
 
 	"github.com/consentgate/consentgate/internal/codec"
 	"github.com/consentgate/consentgate/internal/media"
@@ -44,8 +46,8 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 		switch {
 		case err == nil:
 			return out, encodingSeal(e), payload.Opened
-		case e != codec.Deflate:
-			return dst, nil, payload.Sealed
+		case e != codec.Deflate || errors.Is(err, codec.ErrTooLarge) || !utf8.Valid(text):
+			return dst, nil, payload.Burst
 		}
 		// Some texts look like zlib by their first two bytes.
 	}

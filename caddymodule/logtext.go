@@ -85,7 +85,7 @@ func scrubURI(uri string) string {
 	}
 	i := strings.Index(strings.ToLower(plain), "/consent/")
 	if i < 0 {
-		return uri
+		return withoutIDs(uri)
 	}
 	return plain[:i] + apiTemplate(strings.Split(plain[i+1:], "/"))
 }

@@ -11,6 +11,7 @@ type FormSyntax struct {
 	separators string
 	form       bool // '+' is a space
 	lead       bool // white space may stand before a name
+	guess      bool // it may be no such list at all: what does not decode stands for itself
 }
 
 var (
@@ -25,7 +26,7 @@ var (
 
 	// link is the syntax of what looks like a query inside a value, with or
 	// without the address before it.
-	link = FormSyntax{separators: "&;?#\r\n", form: true}
+	link = FormSyntax{separators: "&;?#\r\n", form: true, guess: true}
 )
 
 // ScanForm notes what stands where in a query string, a form or a Cookie
@@ -49,26 +50,29 @@ func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) b
 
 // openForm reads the text as a query, with or without an address before it.
 func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
+	if at.depth > maxInside || !printable(text) {
+		if s.namesField(text) {
+			return nil, Sealed
+		}
+		return nil, Unopened
+	}
 	lo := 0
 	// Only what stands before any '=' can be the address.
 	if i := bytes.IndexAny(text, "?#="); i >= 0 && text[i] != '=' {
 		lo = i + 1
 	}
+	n := s.noted()
 	c := s.child(text, at)
 	if d := s.m.looks.detector; d != nil && lo > 0 && !at.governed && d.Possible(text[:lo]) && utf8.Valid(text[:lo]) {
 		c.found = d.Append(c.found[:0], text[:lo])
 		c.spans(c.found)
 	}
 	if err := c.fields(link, lo, len(text), nil); err != nil {
-		c.Free()
+		s.discard(c, n)
 		return nil, Sealed
 	}
 	if c = c.worth(); c == nil {
 		return nil, Unopened
-	}
-	if at.depth > maxInside {
-		c.Free()
-		return nil, Sealed
 	}
 	return c, Opened
 }
@@ -92,6 +96,15 @@ func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error
 			}
 		}
 		name := at
+		for syn.guess && name < end && src[name] == '=' {
+			name++ // a rule of them is no field, and costs no more than a look
+		}
+		if eq >= 0 && eq < name {
+			eq = -1
+			if i := bytes.IndexByte(src[name:end], '='); i >= 0 {
+				eq = name + i
+			}
+		}
 		for syn.lead && name < end && (src[name] == ' ' || src[name] == '\t') {
 			name++
 		}
@@ -231,7 +244,11 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 		s.readSteps(name, &n)
 		n.sure = n.sure && (i == 0 || n.path == before)
 		decoded, ok := appendDecoded(a[:0], name, s.form.form && i == 0)
-		if !ok || i == maxDecodings {
+		if !ok && s.form.guess {
+			return n
+		}
+		// Some receivers end a name at the first control character.
+		if !ok || i == maxDecodings || bytes.IndexFunc(decoded, func(r rune) bool { return r < ' ' }) >= 0 {
 			n.role |= roleSealed
 			return n
 		}
@@ -272,8 +289,16 @@ func (s *Scan) readSteps(name []byte, n *fieldName) {
 		}
 		n.path = m.paths.next(n.path, e.sym())
 		n.sym = e.sym()
-		n.role = n.role&roleFound | e.role()
-		n.class = s.union(n.class, e.class())
+		switch {
+		case n.class != 0 && n.role&roleKey == 0 && e.role()&roleKey != 0:
+			// What a name says goes before what another one looks like.
+			n.role &= roleFound
+		case n.role&roleKey != 0 && e.class() != 0 && e.role()&roleKey == 0:
+			n.class, n.role = e.class(), n.role&roleSealed|e.role()
+		default:
+			n.role = n.role&roleFound | e.role()
+			n.class = s.union(n.class, e.class())
+		}
 		if c := m.paths.states[n.path].class; len(m.classes[c].categories) > 0 && more {
 			n.class = s.union(n.class, c)
 		}

@@ -3,6 +3,10 @@ package payload
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Inside is what looks into values: for texts inside texts, and for personal
@@ -19,8 +23,9 @@ type Inside struct {
 type Opener interface {
 	// Possible is false only for what Open would not open. It must be cheap.
 	Possible(text []byte) bool
-	// Open undoes one codec and appends what was inside to dst. More than limit
-	// bytes, and what is of a codec but is damaged, is Sealed.
+	// Open undoes one codec and appends what was inside to dst. What is of a
+	// codec but is damaged is Sealed; more than limit bytes are a Burst, and so
+	// is what may have been before it broke.
 	Open(dst, text []byte, limit int) (out []byte, seal Seal, o Opening)
 }
 
@@ -32,6 +37,9 @@ const (
 	Unopened Opening = iota // it is of no codec
 	Opened
 	Sealed // it is of a codec, and nobody can say what is inside
+	// Burst is Sealed, and took as much work as a whole document may: nothing
+	// else in it is opened.
+	Burst
 )
 
 // Seal puts a codec around a text again.
@@ -89,16 +97,41 @@ func (p place) above() int16 {
 // child returns a scan for a text inside a value.
 func (s *Scan) child(text []byte, at place) *Scan {
 	c := s.m.scans.Get().(*Scan)
-	c.Src, c.at, c.root = text, at, s.root
+	c.Src, c.at, c.root, c.firstID = text, at, s.root, len(s.root.IDs)
 	return c
+}
+
+// noted is what a scan inside a value leaves in the document's.
+type noted struct{ ids, count int }
+
+func (s *Scan) noted() noted { return noted{len(s.root.IDs), s.root.count} }
+
+// discard gives back a scan that came to nothing, with all that it noted.
+func (s *Scan) discard(c *Scan, n noted) {
+	s.root.IDs, s.root.count = s.root.IDs[:n.ids], n.count
+	c.Free()
+}
+
+// spend takes n bytes from what may yet be looked at inside values. It returns
+// false where that is not left.
+func (s *Scan) spend(n int) bool {
+	s.root.bytes -= n
+	return s.root.bytes >= 0
 }
 
 // promising reports whether a look into the raw text of a string may show
 // anything. It may err only on the side of looking.
 func (s *Scan) promising(raw []byte, governed bool) bool {
 	m := s.m
-	switch raw[0] {
-	case '{', '[', '\\', ' ', '"':
+	first := raw
+	for len(first) > 1 && (first[0] == ' ' || first[0] == '+' || first[0] == '\t' || first[0] == '\n' || first[0] == '\r') {
+		first = first[1:]
+	}
+	switch first[0] {
+	case '{', '[', '\\', '"':
+		return true
+	}
+	if s.syn == synParts && m.spec.Inside.Cleaner != nil && m.spec.Inside.Cleaner.Known(raw) {
 		return true
 	}
 	if o := m.spec.Inside.Opener; o != nil && o.Possible(raw) {
@@ -136,8 +169,11 @@ func hasPairs(text []byte) bool {
 func (s *Scan) lookInto(raw []byte, hit int32, h Hit, at place) {
 	text := raw
 	if s.syn != synJSON || bytes.IndexByte(raw, '\\') >= 0 {
-		var ok bool
-		if text, ok = s.textInside(raw); !ok {
+		ok := s.spend(len(raw))
+		if ok {
+			text, ok = s.textInside(raw)
+		}
+		if !ok {
 			s.mark(hit, h, func(h *Hit) { h.role |= roleSealed })
 			return
 		}
@@ -154,6 +190,10 @@ func (s *Scan) textInside(raw []byte) (text []byte, ok bool) {
 		s.root.arena, _ = unescape(s.root.arena, raw)
 	case synForm:
 		s.root.arena, ok = appendDecoded(s.root.arena, raw, s.form.form)
+		if !ok && s.form.guess {
+			s.root.arena = s.root.arena[:n]
+			return raw, true
+		}
 		if !ok {
 			return nil, false
 		}
@@ -165,7 +205,11 @@ func (s *Scan) textInside(raw []byte) (text []byte, ok bool) {
 
 // note records what a look into the text of a value shows.
 func (s *Scan) note(text []byte, hit int32, h Hit, at place) {
-	in, o := s.look(text, at)
+	look := s.look
+	if s.syn == synParts {
+		look = s.lookDecoded // a file is bytes, and may be a photo
+	}
+	in, o := look(text, at)
 	switch o {
 	case Sealed:
 		s.mark(hit, h, func(h *Hit) { h.role |= roleSealed })
@@ -217,32 +261,19 @@ func (s *Scan) look(text []byte, at place) (in inside, o Opening) {
 
 // openText opens a text that is another text in some codec.
 func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
-	t := bytes.TrimLeft(text, " \t\r\n")
-	if len(t) < minInside {
+	if len(bytes.TrimLeft(text, " \t\r\n")) < minInside {
 		return in, Unopened
 	}
-	switch t[0] {
-	case '{', '[', '"':
-		if at.depth > maxInside {
-			return in, Sealed
-		}
-		c := s.child(text, at)
-		if err := c.scan(s.m.limits(s.root)); err == nil {
-			return inside{scan: c.worth()}, Opened
-		}
-		c.Free()
-		if s.names(t) {
-			return in, Sealed // somebody less strict may read it
-		}
-	default:
-		if in, o = s.openBehind(text, at); o != Unopened {
-			return in, o
-		}
+	if !s.spend(len(text)) {
+		return in, Sealed
+	}
+	if in, o = s.openJSON(text, at); o != Unopened {
+		return in, o
 	}
 	if in, o = s.openCodec(text, at); o != Unopened {
 		return in, o
 	}
-	if bytes.IndexByte(t, '=') >= 0 {
+	if bytes.IndexByte(text, '=') >= 0 {
 		if c, o := s.openForm(text, at); o != Unopened {
 			return inside{scan: c}, o
 		}
@@ -250,38 +281,76 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	return s.openPercent(text, at)
 }
 
-// maxPrefix bounds what may stand before a JSON text in a value, such as the
-// packet type of Socket.IO, or what keeps a script from being run.
-const maxPrefix = 64
+// maxAround bounds what may stand before and after a JSON text in a value, such
+// as the packet type of Socket.IO, a call around it, or what keeps a script from
+// being run.
+const maxAround = 64
 
-// openBehind opens a JSON text that stands behind something short.
-func (s *Scan) openBehind(text []byte, at place) (in inside, o Opening) {
-	i := bytes.IndexAny(text[:min(len(text), maxPrefix)], "{[")
-	if i < 0 || bytes.IndexByte(text[i:], '"') < 0 {
+// openJSON opens a JSON text, alone in a value or with little around it.
+func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
+	i := bytes.IndexAny(text[:min(len(text), maxAround)], "{[")
+	if start := len(text) - len(bytes.TrimLeft(text, " \t\r\n")); text[start] == '"' {
+		i = start
+	}
+	if i < 0 {
+		if bytes.IndexByte(text, '{') >= 0 && s.names(text) {
+			return in, Sealed
+		}
 		return in, Unopened
 	}
 	if at.depth > maxInside {
 		return in, Sealed
 	}
-	c := s.child(text[i:], at)
-	if err := c.scan(s.m.limits(s.root)); err != nil {
-		c.Free()
-		if s.names(text[i:]) {
+	end := len(text)
+	for {
+		n := s.noted()
+		c := s.child(text[i:end], at)
+		err := c.scan(s.m.limits(s.root))
+		if err == nil {
+			if in, o = s.openedJSON(c, text, i, end); o == Sealed {
+				s.discard(c, n)
+			}
+			return in, o
+		}
+		s.discard(c, n)
+		var syntax *SyntaxError
+		if end < len(text) || !errors.As(err, &syntax) || !syntax.Trailing() || len(text)-i-syntax.Offset > maxAround {
+			break
+		}
+		end = i + syntax.Offset // what follows stands after a whole text
+		if !s.spend(end - i) {
 			return in, Sealed
 		}
-		return in, Unopened
+	}
+	if s.names(text) {
+		return in, Sealed // somebody less strict may read it
+	}
+	return in, Unopened
+}
+
+// openedJSON returns what is inside text, whose part from i to end is JSON and
+// has been scanned by c, which the caller discards where it is Sealed.
+func (s *Scan) openedJSON(c *Scan, text []byte, i, end int) (in inside, o Opening) {
+	if i == 0 && end == len(text) {
+		return inside{scan: c.worth()}, Opened
+	}
+	rest := slices.Concat(text[:i], text[end:])
+	if s.names(rest) {
+		return in, Sealed
 	}
 	if c = c.worth(); c == nil {
 		return in, Unopened // the rest has yet to be looked at
 	}
-	return inside{scan: c, seals: []Seal{prefix(text[:i])}}, Opened
+	return inside{scan: c, seals: []Seal{around{text[:i], text[end:]}}}, Opened
 }
 
-// prefix is what stands before a text.
-type prefix []byte
+// around is what stands before and after a text.
+type around struct{ before, after []byte }
 
 // Seal implements Seal.
-func (p prefix) Seal(dst, text []byte) ([]byte, error) { return append(append(dst, p...), text...), nil }
+func (a around) Seal(dst, text []byte) ([]byte, error) {
+	return append(append(append(dst, a.before...), text...), a.after...), nil
+}
 
 // worth returns the scan, or nil, and the scan is gone, where there is nothing
 // to be done in it.
@@ -295,9 +364,8 @@ func (s *Scan) worth() *Scan {
 
 // namesIDs reports whether some ID refers to this scan.
 func (s *Scan) namesIDs() bool {
-	ids := s.root.IDs
-	for i := len(ids) - 1; i >= 0; i-- {
-		if ids[i].in == s {
+	for _, id := range s.root.IDs[s.firstID:] {
+		if id.in == s {
 			return true
 		}
 	}
@@ -312,13 +380,17 @@ func (s *Scan) openCodec(text []byte, at place) (in inside, o Opening) {
 	}
 	n := len(s.root.arena)
 	arena, seal, o := op.Open(s.root.arena, text, s.root.bytes)
-	if o != Opened {
+	switch o {
+	case Opened:
+	case Burst:
+		s.root.bytes = 0
+		return in, Sealed
+	default:
 		return in, o
 	}
 	s.root.arena = arena
 	inner := arena[n:len(arena):len(arena)]
-	s.root.bytes -= len(inner)
-	if s.root.bytes < 0 || at.depth > maxInside {
+	if !s.spend(len(inner)) || at.depth > maxInside {
 		return in, Sealed
 	}
 	at.depth++
@@ -349,12 +421,15 @@ func (s *Scan) openPercent(text []byte, at place) (in inside, o Opening) {
 	if bytes.IndexByte(text, '%') < 0 {
 		return in, Unopened
 	}
+	if at.depth > maxInside {
+		return in, Sealed
+	}
 	n := len(s.root.arena)
 	arena, ok := appendDecoded(s.root.arena, text, false)
 	if !ok || len(arena)-n == len(text) {
 		return in, Unopened
 	}
-	if at.depth > maxInside {
+	if !s.spend(len(text)) {
 		return in, Sealed
 	}
 	s.root.arena = arena
@@ -378,29 +453,82 @@ func (m *Matcher) limits(root *Scan) Limits {
 	return Limits{Depth: MaxDepth, Key: DefaultLimits.Key, Members: root.members}
 }
 
-// names reports whether some word in a text that is nearly JSON, with ':' or
-// '=' after it, is a key that a category claims.
+// names reports whether something in a text that is nearly JSON reads like a key
+// that a category claims: in quotes, or behind a brace or a comma where there
+// are braces, and with ':' or '=' after it.
 func (s *Scan) names(text []byte) bool {
+	if bytes.IndexByte(text, ':') < 0 && bytes.IndexByte(text, '=') < 0 {
+		return false
+	}
+	if bytes.Contains(text, []byte(`\u`)) {
+		text = undone(text)
+	}
+	braces := bytes.IndexByte(text, '{') >= 0
+	before := byte(0) // the last byte that is no white space
 	for i := 0; i < len(text); {
-		if !wordByte(text[i]) {
+		c := text[i]
+		if !wordByte(c) {
+			if c > ' ' && c != '\\' {
+				before = c
+			}
 			i++
 			continue
 		}
 		start := i
-		for i < len(text) && wordByte(text[i]) {
+		for i < len(text) && (wordByte(text[i]) || text[i] == ' ') {
 			i++
 		}
-		end := i
-		for i < len(text) && (text[i] == '"' || text[i] == '\'' || text[i] == '\\' || text[i] == ' ' || text[i] == '\t') {
-			i++
+		word := bytes.TrimRight(text[start:i], " ")
+		after := i
+		quoted := false
+		for after < len(text) && strings.IndexByte(" \t\r\n\\\"'", text[after]) >= 0 {
+			quoted = quoted || text[after] == '"' || text[after] == '\''
+			after++
 		}
-		if i < len(text) && (text[i] == ':' || text[i] == '=') && end-start <= DefaultLimits.Key {
-			if e := s.m.lookup(text[start:end]); e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
+		opened := before == '"' || before == '\''
+		if after < len(text) && (text[after] == ':' || text[after] == '=') && len(word) <= DefaultLimits.Key &&
+			(opened && quoted || braces && !opened && (before == '{' || before == ',' || before == '(')) {
+			if e := s.m.lookup(word); e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
 				return true
 			}
 		}
+		before = 'a'
 	}
 	return false
+}
+
+// namesField reports whether a word before a '=' is a key that a category
+// claims.
+func (s *Scan) namesField(text []byte) bool {
+	start := 0
+	for i, c := range text {
+		switch {
+		case c == '=' && i > start && i-start <= DefaultLimits.Key:
+			if e := s.m.lookup(text[start:i]); e.class() != 0 || e.suffixes() != 0 {
+				return true
+			}
+			start = i + 1
+		case !wordByte(c) && c != ' ':
+			start = i + 1
+		}
+	}
+	return false
+}
+
+// undone returns text with the escapes of JSON for single characters undone.
+func undone(text []byte) (out []byte) {
+	for i := 0; i < len(text); {
+		if text[i] == '\\' && i+6 <= len(text) && text[i+1] == 'u' {
+			if r, ok := hex4(text, i+2); ok {
+				out = utf8.AppendRune(out, r)
+				i += 6
+				continue
+			}
+		}
+		out = append(out, text[i])
+		i++
+	}
+	return out
 }
 
 func wordByte(c byte) bool {

@@ -126,6 +126,16 @@ func TestWhatIsInsideValues(t *testing.T) {
 		{"too deep", `{"x":1,"q":` + tooDeep + `}`, ""},
 		{"nearly JSON that names a category", `{"x":1,"a":"{'imei':'1'}"}`, `{"x":1}`},
 		{"nearly JSON that names none", `{"x":1,"a":"{'b':'1'}"}`, `{"x":1,"a":"{'b':'1'}"}`},
+		{"JSON behind a byte order mark", `{"a":"\ufeff{\"imei\":1}"}`, "{\"a\":\"\ufeff{}\"}"},
+		{"JSON in a call", `{"a":"cb({\"imei\":1,\"b\":2});"}`, `{"a":"cb({\"b\":2});"}`},
+		{"JSON behind a guard", `{"a":"for(;;);{\"imei\":1}"}`, `{"a":"for(;;);{}"}`},
+		{"two JSON texts", `{"x":1,"a":"{\"b\":1}\n{\"imei\":1}"}`, `{"x":1}`},
+		{"a trailing comma and a hidden key", `{"x":1,"a":"{\"\\u0069mei\":1,}"}`, `{"x":1}`},
+		{"a line break before the colon", `{"x":1,"a":"{\"imei\"\n:1,}"}`, `{"x":1}`},
+		{"JSON in prose", `{"x":1,"a":"` + strings.Repeat("word ", 20) + `{\"imei\": 1} and more"}`, `{"x":1}`},
+		{"prose in brackets", `{"a":"[smile] imei: call me later","b":"\"imei: home\" he said"}`, `{"a":"[smile] imei: call me later","b":"\"imei: home\" he said"}`},
+		{"a text with a '%' and a '='", `{"a":"margin % = profit/revenue","b":"a=50%, b"}`, `{"a":"margin % = profit/revenue","b":"a=50%, b"}`},
+		{"enclosing keys of a string in a string", `{"q":{"exif":"\"{\\\"gps\\\":1}\""}}`, `{"q":{"exif":"\"{}\""}}`},
 		{"a query", `{"a":"?x=1&imei=2&y=3"}`, `{"a":"?x=1&y=3"}`},
 		{"a query in an address", `{"a":"https://h/p?imei=2&y=3#f"}`, `{"a":"https://h/p?y=3#f"}`},
 		{"all of a query", `{"a":"https://h/p?imei=2"}`, `{"a":"https://h/p"}`},
@@ -263,6 +273,9 @@ func TestFormsHoldOtherTexts(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"JSON", "a=%7B%22imei%22%3A1%2C%22b%22%3A%22x+y%22%7D&c=1", "a=%7B%22b%22%3A%22x+y%22%7D&c=1"},
 		{"JSON as it is", `a={"imei":1,"b":2}&c=1`, "a=%7B%22b%22%3A2%7D&c=1"},
+		{"JSON after a space", "a=+{\"imei\":1}&c=1", "a=+%7B%7D&c=1"},
+		{"a name that some end early", "imei%00x=1&imei%0a=2&c=1", "c=1"},
+		{"looks within a name", "imei[%3Cone1%3E]=1&model[%3Cone1%3E]=1&c=1", "model[%3Cone1%3E]=1&c=1"},
 		{"no '='", "%7B%22imei%22%3A1%7D&c=1", "%7B%7D&c=1"},
 		{"looks", "a=call+%3Cone1%3E&b=    %3Cone1%3E", "a=call+***"},
 		{"an address", "url=https%3A%2F%2Fh%2F%3Fimei%3D2%26y%3D3", "url=https%3A%2F%2Fh%2F%3Fy%3D3"},
@@ -279,7 +292,7 @@ func TestFormsHoldOtherTexts(t *testing.T) {
 func TestWhatIsDecodedIsBounded(t *testing.T) {
 	m := insideMatcher(t, nil)
 	lim := DefaultLimits
-	lim.Inside = 1000
+	lim.Inside = 2500
 	s, err := m.Scan([]byte(`{"a":"`+b64(strings.Repeat("x", 600)+" <one1>")+`","b":"`+b64(strings.Repeat("x", 600)+" <one1>")+`"}`), lim)
 	if err != nil {
 		t.Fatal(err)
@@ -289,5 +302,63 @@ func TestWhatIsDecodedIsBounded(t *testing.T) {
 	out, rep := s.Apply(nil, Part{v, &Params{}}, []Part{{v, &Params{}}})
 	if bytes.Contains(out, []byte(`"b"`)) || !bytes.Contains(out, []byte(`"a"`)) || rep.Sealed != 1 {
 		t.Errorf("%d sealed: %s", rep.Sealed, out)
+	}
+}
+
+// A scan inside a value that comes to nothing leaves nothing behind.
+func TestWhatCannotBeReadNotesNothing(t *testing.T) {
+	m := insideMatcher(t, func(s *Spec) { s.Records, s.Subject = "batch", []string{"who.id"} })
+	for _, in := range []string{
+		`{"batch":"[{\"who\":{\"id\":\"u1\"}},{\"b\":2}"}`, `{"who":"{\"id\":\"u1\", x"}`, `{"batch":"[{\"a\":1}] {\"imei\":1}"}`,
+	} {
+		s, err := m.Scan([]byte(in), DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.IDs) != 0 || s.Len() != 0 {
+			t.Errorf("%s: %d ids, %d records", in, len(s.IDs), s.Len())
+		}
+		s.Free()
+	}
+}
+
+// A name goes before looks, whatever a recipient thinks of looks.
+func TestANameGoesBeforeLooks(t *testing.T) {
+	m := insideMatcher(t, nil)
+	for _, in := range []string{`{"value":"<one1>","name":"imei"}`, `{"name":"imei","value":"<one1>"}`} {
+		if got, _ := rewrite(t, m, Judgement{Keep: -1, Looks: Off}, in); got != `{"name":"imei"}` {
+			t.Errorf("%s became %s", in, got)
+		}
+	}
+}
+
+// However often a text could be read as another, the work is bounded by the
+// length of the document.
+func TestHostileNesting(t *testing.T) {
+	m := insideMatcher(t, func(s *Spec) { s.Records, s.Subject = ".", []string{"u"} })
+	branch := "x"
+	for range 7 {
+		branch = `["x&a=` + string(appendEncoded(nil, []byte(branch+strings.Repeat("y", 20_000)), false))
+	}
+	for name, in := range map[string]string{
+		"a rule of '='":     `{"a":"` + strings.Repeat("=", 1<<20) + `"}`,
+		"a chain of '='":    `{"a":"` + strings.Repeat("a=", 1<<19) + `"}`,
+		"a chain of '%25'":  `{"a":"` + strings.Repeat("%25", 1<<18) + `"}`,
+		"branches":          `{"a":` + quoted(branch) + `}`,
+		"opening brackets":  `{"a":"` + strings.Repeat("[", 1<<20) + `"}`,
+		"ids and documents": `[` + strings.Repeat(`{"u":1,"p":"[12345]"},`, 1<<15) + `1]`,
+	} {
+		s, err := m.Scan([]byte(in), DefaultLimits)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if spent := 8*len(in) + 1<<20 - s.bytes; spent > 8*len(in)+2<<20 || cap(s.arena) > 16*len(in)+4<<20 {
+			t.Errorf("%s: %d bytes looked at for %d, %d kept", name, spent, len(in), cap(s.arena))
+		}
+		s.Free()
+	}
+	honest := `{"a":"=====","b":"k=v=w","c":"a=1,b=2,c=3,d=4,e=5,f=6,g=7,h=8,i=9,j=10,k=11"}`
+	if got, _ := rewrite(t, insideMatcher(t, nil), Judgement{Keep: -1}, honest); got != honest {
+		t.Errorf("%s became %s", honest, got)
 	}
 }

@@ -66,8 +66,9 @@ func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err er
 	switch {
 	case o == Sealed:
 		s.mark(none, h, func(h *Hit) { h.role |= roleSealed })
-	case in.scan != nil && in.scan.syn == synText, o == Unopened:
-		// Personal data in a text of no form: what else is in it nobody knows.
+	case in.scan != nil && in.scan.syn != synJSON && len(in.seals) == 0, o == Unopened:
+		// Personal data in a text of no form, or in what may be a query: what
+		// else is in it nobody knows.
 		if in.scan != nil {
 			in.scan.Free()
 		}

@@ -11,14 +11,14 @@ type Limits struct {
 	Depth   int // of nested objects and arrays; at most MaxDepth
 	Key     int // bytes of a member name as it stands, escapes included
 	Members int // members and elements of all objects and arrays together
-	Inside  int // bytes that may be decoded from inside values, all together
+	Inside  int // bytes that may be looked at or decoded inside values, all together
 }
 
 // MaxDepth is the deepest nesting that any Limits may allow.
 const MaxDepth = 256
 
 // DefaultLimits are what a gate uses.
-var DefaultLimits = Limits{Depth: MaxDepth, Key: 1024, Members: 1 << 20, Inside: 16 << 20}
+var DefaultLimits = Limits{Depth: MaxDepth, Key: 1024, Members: 1 << 20, Inside: 64 << 20}
 
 // MaxBytes is the longest document that can be scanned; offsets are 32 bits.
 const MaxBytes = 1 << 31
@@ -70,6 +70,7 @@ type Scan struct {
 	parts   []Field
 	insides []inside
 	at      place // where it stands, if inside a value
+	firstID int   // of the root's IDs, the first that may be in here
 	root    *Scan
 	count   int // of records; of the root, as are these:
 	members int // that may still come
@@ -155,7 +156,8 @@ func (m *Matcher) Scan(src []byte, lim Limits) (*Scan, error) {
 func (m *Matcher) start(src []byte, lim Limits) *Scan {
 	s := m.scans.Get().(*Scan)
 	s.Src, s.root, s.count = src, s, 0
-	s.members, s.bytes = lim.Members, lim.Inside
+	// What is done inside values grows with the document, and no faster.
+	s.members, s.bytes = lim.Members, min(lim.Inside, 8*len(src)+1<<20)
 	s.at = place{path: m.paths.document, record: none, records: m.spec.Records == "."}
 	return s
 }
@@ -214,7 +216,7 @@ func (s *Scan) scan(lim Limits) error {
 		depth    int
 		i        int
 		// What encloses the root.
-		f      = &frame{hit: none, path: s.at.path, above: none, governed: s.at.governed, records: s.at.records}
+		f      = &frame{hit: none, path: s.at.path, sym: s.at.sym, above: s.at.above(), governed: s.at.governed, records: s.at.records}
 		record = none        // the open record
 		whose  = s.at.record // its number, or that of the record around the text
 
@@ -623,7 +625,11 @@ func (s *Scan) namePairs(f *frame) {
 	for h := f.pair; h != none; {
 		hit := &s.Hits[h]
 		h, hit.Mate = hit.Mate, none
-		if f.named != 0 {
+		switch {
+		case f.named == 0:
+		case hit.role&roleDetected != 0: // a name goes before looks
+			hit.Class, hit.role = f.named, hit.role&^(roleDetected|roleKey)
+		default:
 			hit.Class = s.both(hit.Class, f.named)
 		}
 	}

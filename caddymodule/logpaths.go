@@ -1,0 +1,63 @@
+package caddymodule
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// loggedPaths are the paths that gates of this process have called personal.
+// Caddy copies a request for its logs before any gate runs, so the encoder has
+// to know them by itself. None is ever forgotten: there are no more of them than
+// configurations have named.
+var loggedPaths struct {
+	rules atomic.Pointer[pathRules]
+	mu    sync.Mutex
+	known []string
+}
+
+// hideInLogs has the segments in braces of these patterns kept out of the logs.
+func hideInLogs(patterns []string) {
+	loggedPaths.mu.Lock()
+	defer loggedPaths.mu.Unlock()
+	for _, pattern := range patterns {
+		if slices.Contains(loggedPaths.known, pattern) {
+			continue
+		}
+		var rules pathRules
+		if old := loggedPaths.rules.Load(); old != nil {
+			rules = slices.Clone(*old)
+		}
+		r := pathRule{below: true} // whatever follows, the beginning is personal
+		for segment := range strings.SplitSeq(strings.TrimPrefix(pattern, "/"), "/") {
+			personal := strings.HasPrefix(segment, "{")
+			r.segments = append(r.segments, pathSegment{text: segment, any: segment == "*" || personal, personal: personal})
+		}
+		if n := len(r.segments); n > 0 && strings.HasSuffix(pattern, "/*") {
+			r.segments = r.segments[:n-1]
+		}
+		rules = append(rules, r)
+		loggedPaths.known = append(loggedPaths.known, pattern)
+		loggedPaths.rules.Store(&rules)
+	}
+}
+
+// withoutIDs returns a path as logs may have it.
+func withoutIDs(path string) string {
+	rules := loggedPaths.rules.Load()
+	if rules == nil || !strings.HasPrefix(path, "/") {
+		return path
+	}
+	text, err := url.PathUnescape(path)
+	if err != nil {
+		return withheld
+	}
+	u := &url.URL{Path: text, RawPath: path}
+	_, read, _ := readings(u)
+	if !slices.ContainsFunc(*rules, func(r pathRule) bool { return r.match(read) }) {
+		return path
+	}
+	return rules.hide(u)
+}
