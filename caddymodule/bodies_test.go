@@ -186,7 +186,9 @@ func TestPhotosLoseThePlace(t *testing.T) {
 	w := multipart.NewWriter(&form)
 	_ = w.WriteField("note", "hello")
 	_ = w.WriteField("imei", canaryIMEI)
-	_ = w.WriteField("meta", `{"mac":"`+canaryMAC+`","n":1}`)
+	meta := `{"mac":"` + canaryMAC + `","n":1}`
+	lengthy, _ := w.CreatePart(map[string][]string{"Content-Disposition": {`form-data; name="meta"`}, "Content-Type": {"application/json"}, "Content-Length": {fmt.Sprint(len(meta))}})
+	_, _ = io.WriteString(lengthy, meta)
 	part, _ := w.CreatePart(map[string][]string{"Content-Disposition": {`form-data; name="file"; filename="a.jpg"`}, "Content-Type": {"image/jpeg"}})
 	_, _ = part.Write(photo)
 	_ = w.Close()

@@ -247,7 +247,7 @@ func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
 	readable := part.ContentType == "" && !part.HasFile || strings.HasPrefix(part.ContentType, "text/") || kindOfType(part.ContentType) != bodyOther
 	switch {
 	case (cleaner{}).Known(content), !readable:
-		if !j.g.listed(part.ContentType) && !(opener{}).opens(content) {
+		if !j.g.listed(part.ContentType) && !j.opens(content) {
 			return unsupportedType("the form holds a file of a type that is not listed with `media`")
 		}
 	case looksBinary(content):
@@ -256,8 +256,17 @@ func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
 	return nil
 }
 
-// opens reports whether a whole content is of a codec.
-func (o opener) opens(content []byte) bool { return looksLikeJSON(content) || o.Possible(content) }
+// opens reports whether a whole content is of a codec and is no photo.
+func (j judge) opens(content []byte) bool {
+	if (cleaner{}).Known(content) {
+		return false
+	}
+	scan, opened, err := j.ln.plan.Matcher.ScanText(content, payload.DefaultLimits)
+	if err == nil && opened {
+		scan.Free()
+	}
+	return err == nil && opened
+}
 
 // looksBinary reports whether bytes are no text in UTF-8 that anyone writes.
 func looksBinary(b []byte) bool {
@@ -309,6 +318,7 @@ func (m *message) finish(out []byte) ([]byte, *Problem) {
 	case m.kind == bodyParts:
 		// A part may vouch for its length, and what was made for it may hold
 		// the boundary.
+		out = codec.FixPartLengths(out, m.boundary)
 		if _, err := codec.SplitMultipart(out, m.boundary); err != nil {
 			return nil, unreadableText("the form could not be put together again")
 		}
@@ -335,7 +345,7 @@ var errTooLarge = errors.New("longer than max_body")
 func readAll(r io.Reader, length, limit int64) ([]byte, error) {
 	size := int64(512)
 	if length >= 0 {
-		size = length
+		size = min(length, limit)
 	}
 	buf := make([]byte, 0, size+1)
 	for {

@@ -93,7 +93,7 @@ var errRefused = errors.New("the message may not pass")
 
 // fromClient rewrites a message to the upstream.
 func (v *visit) fromClient(text bool, msg []byte) ([]byte, error) {
-	return v.inspect(&v.rt.up, text, msg)
+	return v.inspect(v.judge, text, msg)
 }
 
 // toClient rewrites a message to whoever gets the responses.

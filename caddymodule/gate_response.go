@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,27 +18,37 @@ import (
 )
 
 // respond serves the request and filters the response.
-func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) error {
+func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) (err error) {
 	h := v.r.Header
-	for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Te"} {
-		h.Del(name)
+	h.Del("Te")
+	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead {
+		// A part of what is there, or word that it is as it was, says nothing
+		// of what may pass. A condition of a write is another matter.
+		for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
+			h.Del(name)
+		}
 	}
 	h.Set("Accept-Encoding", "identity")
 	f := &filter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		judge:                 v.down, policy: v.rt.of.Policy,
+		judge:                 v.down, policy: v.rt.of.Policy, own: http.Header{},
 	}
-	// reverse_proxy panics where the upstream breaks off.
+	// reverse_proxy panics where the upstream breaks off, and where a Write
+	// fails, as it does here for what may not pass.
 	defer func() {
-		if e := recover(); e != nil {
-			if f.live != nil {
-				f.live.abort()
-			}
+		e := recover()
+		if e == nil {
+			return
+		}
+		if f.live != nil {
+			f.live.abort()
+		}
+		if e != http.ErrAbortHandler || f.problem == nil || f.live != nil && f.live.started() {
 			panic(e)
 		}
+		err = f.end(nil)
 	}()
-	err := next.ServeHTTP(f, v.r)
-	return f.finish(err)
+	return f.finish(next.ServeHTTP(f, v.r))
 }
 
 // filter is a response on its way to a recipient. Whole bodies are kept until
@@ -45,14 +56,17 @@ func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) error {
 type filter struct {
 	*caddyhttp.ResponseWriterWrapper
 	judge
-	policy  *rules.Policy
-	status  int // 0: nothing has come yet
-	header  http.Header
-	buf     bytes.Buffer
-	problem *Problem
-	live    liveBody // nil: the body is kept
-	passed  bool     // the response is of a kind that has no body to filter
-	report  payload.Report
+	policy *rules.Policy
+	status int // 0: nothing has come yet
+	// own is what the handler sets, and header what it had set when the
+	// response began: trailers come later. The client's map is another one, and
+	// whoever starts the response fills it.
+	own, header http.Header
+	buf         bytes.Buffer
+	problem     *Problem
+	live        liveBody // nil: the body is kept
+	passed      bool     // the response is of a kind that has no body to filter
+	report      payload.Report
 }
 
 // liveBody takes a body as it comes.
@@ -68,6 +82,9 @@ type liveBody interface {
 
 var errFiltered = errors.New("the response may not pass")
 
+// Header implements http.ResponseWriter.
+func (f *filter) Header() http.Header { return f.own }
+
 // WriteHeader implements http.ResponseWriter.
 func (f *filter) WriteHeader(status int) {
 	if f.status != 0 {
@@ -79,11 +96,11 @@ func (f *filter) WriteHeader(status int) {
 	f.status = status
 	if status == http.StatusSwitchingProtocols {
 		f.passed = true
+		maps.Copy(f.ResponseWriter.Header(), f.own)
 		f.ResponseWriter.WriteHeader(status)
 		return
 	}
-	f.header = f.Header().Clone()
-	clear(f.Header())
+	f.header = f.own.Clone()
 	if f.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified {
 		return
 	}
@@ -163,11 +180,6 @@ func (f *filter) finish(err error) error {
 func (f *filter) end(err error) error {
 	m, recipient := f.g.app.metrics, f.ln.rules.Recipient().ID
 	f.g.countReport(&f.report, f.policy)
-	for name := range f.Header() {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			delete(f.Header(), name)
-		}
-	}
 	if f.problem == nil {
 		m.countRequest(recipient, "responded")
 		return err
@@ -177,7 +189,6 @@ func (f *filter) end(err error) error {
 		// What came before has gone; the client must not take it for all.
 		panic(http.ErrAbortHandler)
 	}
-	clear(f.Header())
 	f.problem.ofResponse().write(f.ResponseWriter)
 	return nil
 }
@@ -240,12 +251,10 @@ func (f *filter) start(ru ruling, length int) *Problem {
 	if p != nil {
 		return p
 	}
-	clear(f.Header())
-	for name, values := range out {
-		f.Header()[name] = values
-	}
+	h := f.ResponseWriter.Header()
+	maps.Copy(h, out)
 	if length >= 0 && (length > 0 || len(f.header.Values("Content-Length")) > 0) && f.r.Method != http.MethodHead {
-		f.Header().Set("Content-Length", strconv.Itoa(length))
+		h.Set("Content-Length", strconv.Itoa(length))
 	}
 	f.ResponseWriter.WriteHeader(f.status)
 	return nil
@@ -260,9 +269,12 @@ func (f *filter) headers(ru ruling) (http.Header, *Problem) {
 		case "Etag", "Accept-Ranges", "Digest", "Content-Digest", "Repr-Digest", "Content-Md5", "Signature", "Signature-Input", "Trailer", "Content-Length", gateHeader:
 			continue // they vouch for the bytes that came
 		case "Set-Cookie":
-			if !first {
-				continue // a session of the subject's own
+			if first { // to all others it is a session of the subject's own
+				if kept := f.cookies(values, ru); len(kept) > 0 {
+					out[name] = kept
+				}
 			}
+			continue
 		}
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
@@ -278,12 +290,31 @@ func (f *filter) headers(ru ruling) (http.Header, *Problem) {
 	return out, nil
 }
 
+// cookies returns the cookies that may be set: those whose name and value the
+// recipient may have as they are.
+func (f *filter) cookies(values []string, ru ruling) (kept []string) {
+	for _, value := range values {
+		pair, _, _ := strings.Cut(value, ";")
+		name, _, _ := strings.Cut(pair, "=")
+		if !slices.Contains(f.g.Session, strings.TrimSpace(name)) {
+			made, ok := f.ln.applyForm([]byte(pair), payload.Cookies, ru.envelope, nil, &f.report)
+			if !ok || string(made) != pair {
+				continue
+			}
+		}
+		kept = append(kept, value)
+	}
+	return kept
+}
+
 // responseLines filters a response of lines as it comes.
 type responseLines struct {
-	f     *filter
-	in    *io.PipeWriter
-	done  chan struct{}
-	begun bool // read after done alone
+	f    *filter
+	in   *io.PipeWriter
+	done chan struct{}
+	// The goroutine's, until done.
+	begun   bool
+	problem *Problem
 }
 
 func newResponseLines(f *filter) *responseLines {
@@ -291,9 +322,7 @@ func newResponseLines(f *filter) *responseLines {
 	l := &responseLines{f: f, in: w, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		if p := l.run(r); p != nil {
-			f.problem = p
-		}
+		l.problem = l.run(r)
 		_ = r.CloseWithError(errFiltered)
 	}()
 	return l
@@ -349,11 +378,13 @@ func (l *responseLines) Write(p []byte) (int, error) { return l.in.Write(p) }
 func (l *responseLines) finish() {
 	_ = l.in.Close()
 	<-l.done
+	l.f.problem = l.problem
 }
 
 func (l *responseLines) abort() {
 	_ = l.in.CloseWithError(http.ErrAbortHandler)
 	<-l.done
+	l.f.problem = l.problem
 }
 
 func (l *responseLines) started() bool { return l.begun }

@@ -32,7 +32,8 @@ type lineStream struct {
 	err     error
 	problem *Problem
 	report  payload.Report
-	count   int // records that have come
+	whole   bool // all of it has come, and no line keeps another waiting
+	count   int  // records that have come
 	raw     *bytes.Buffer
 	source  io.Reader
 	closer  io.Closer
@@ -115,7 +116,7 @@ func (s *lineStream) next() {
 func (s *lineStream) gather() (w *window, err error) {
 	w = &window{}
 	size := 0
-	for len(w.lines) < windowLines && size < windowBytes && (len(w.lines) == 0 || s.lines.Ready()) {
+	for len(w.lines) < windowLines && size < windowBytes && (len(w.lines) == 0 || s.whole || s.lines.Ready()) {
 		line, err := s.lines.Next()
 		if err != nil {
 			return w, err

@@ -67,6 +67,7 @@ func (v *visit) decide() *Problem {
 		if p != nil {
 			return p
 		}
+		s.whole = true
 		v.stream = s
 		return v.decideStream()
 	}
@@ -173,8 +174,8 @@ func (v *visit) readBody() *Problem {
 		v.stream = s
 		return p
 	}
-	if r.ContentLength > g.MaxBody {
-		return tooLarge(g.MaxBody)
+	if r.ContentLength > g.MaxBody && (r.Header.Get("Expect") != "" || kindOfType(mediaType) == bodyForm || kindOfType(mediaType) == bodyParts) {
+		return tooLarge(g.MaxBody) // and it need not be sent
 	}
 	body, err := readAll(r.Body, r.ContentLength, g.MaxBody)
 	v.body = body

@@ -25,6 +25,9 @@ func (opener) Possible(text []byte) bool {
 	if _, ok := codec.SniffBase64(text); ok {
 		return true
 	}
+	if len(claims(text)) > 0 {
+		return true
+	}
 	return codec.SniffEncoding(text) != codec.Identity || dataHead(text) > 0
 }
 
@@ -40,6 +43,13 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 			return dst, nil, payload.Sealed
 		}
 		return out, dataSeal{head: bytes.Clone(text[:n]), b: b}, payload.Opened
+	}
+	if part := claims(text); len(part) > 0 {
+		out, err := codec.URLRaw.Decode(dst, part)
+		if err != nil || len(out)-len(dst) > limit {
+			return dst, nil, payload.Unopened
+		}
+		return out, signed{}, payload.Opened
 	}
 	if e := codec.SniffEncoding(text); e != codec.Identity {
 		out, err := e.Decode(dst, text, limit)
@@ -59,11 +69,40 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 	switch {
 	case err == nil && len(out)-len(dst) <= limit:
 		return out, base64Seal(b), payload.Opened
-	case err != nil && (len(text) < minSealed || bytes.IndexByte(bytes.TrimRight(text, "="), '=') >= 0):
-		return dst, nil, payload.Unopened // a word, or a query, that begins like base64
+	case err == nil:
+		return dst, nil, payload.Burst
+	case len(text) < minSealed:
+		return dst, nil, payload.Unopened // a word that begins like base64
+	}
+	// A query may begin like base64. Some decoders read as far as the padding,
+	// so what stands before it must be nothing to look into.
+	head, _, padded := bytes.Cut(text, []byte("="))
+	if out, err := b.Decode(nil, head); padded && (err != nil || !looksLikeJSON(out) && codec.SniffEncoding(out) == codec.Identity) {
+		return dst, nil, payload.Unopened
 	}
 	return dst, nil, payload.Sealed
 }
+
+// claims returns the second part of a JSON Web Token (RFC 7519), in base64url;
+// nil for what is none.
+func claims(text []byte) []byte {
+	if !bytes.HasPrefix(text, []byte("eyJ")) {
+		return nil
+	}
+	parts := bytes.SplitN(text, []byte("."), 4)
+	if len(parts) != 3 || !bytes.HasPrefix(parts[1], []byte("eyJ")) {
+		return nil
+	}
+	return parts[1]
+}
+
+// signed is what cannot be changed: what it holds goes, or it goes whole.
+type signed struct{}
+
+// Seal implements payload.Seal.
+func (signed) Seal(dst, _ []byte) ([]byte, error) { return dst, errSigned }
+
+var errSigned = errors.New("a signed text cannot be changed")
 
 // minSealed is how long a text must be to be taken for damaged base64, rather
 // than for a word that happens to begin like it.

@@ -192,21 +192,39 @@ func (m *matcher) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// AppendPart appends p, a part of body, with content in the place of its own:
-// as it came, but for a Content-Length, which becomes true. The content must
-// not hold the boundary: split what was made to know.
-func AppendPart(dst, body []byte, p *Part, content []byte) []byte {
-	lines := body[p.Start : p.BodyStart-len(crlf)]
-	for len(lines) > 0 {
-		line := lines[:bytes.Index(lines, crlf)+len(crlf)]
-		lines = lines[len(line):]
-		if name, _, ok := bytes.Cut(line, []byte(":")); ok && textproto.CanonicalMIMEHeaderKey(string(name)) == contentLength {
-			dst = append(append(dst, name...), ": "...)
-			dst = append(strconv.AppendInt(dst, int64(len(content)), 10), crlf...)
-			continue
+// FixPartLengths returns a multipart body with the Content-Length fields of its
+// parts made true, which some clients write and a rewriting has made false. What
+// is no multipart body of that boundary comes back as it is.
+func FixPartLengths(body []byte, boundary string) []byte {
+	delimiter := []byte("\r\n--" + boundary)
+	var out []byte
+	at := 0 // body[:at] is in out
+	rest := 0
+	for {
+		head := bytes.Index(body[rest:], []byte("\r\n\r\n"))
+		if head < 0 {
+			break
 		}
-		dst = append(dst, line...)
+		head += rest
+		start := head + 4
+		size := bytes.Index(body[start:], delimiter)
+		if size < 0 {
+			break
+		}
+		for line := rest; line < head; {
+			end := line + bytes.Index(body[line:head+2], crlf)
+			name, value, ok := bytes.Cut(body[line:end], []byte(":"))
+			if ok && textproto.CanonicalMIMEHeaderKey(string(name)) == contentLength && string(bytes.TrimSpace(value)) != strconv.Itoa(size) {
+				out = append(append(out, body[at:line+len(name)]...), ": "...)
+				out = strconv.AppendInt(out, int64(size), 10)
+				at = end
+			}
+			line = end + len(crlf)
+		}
+		rest = start + size + len(crlf)
 	}
-	dst = append(append(dst, crlf...), content...)
-	return append(dst, crlf...)
+	if out == nil {
+		return body
+	}
+	return append(out, body[at:]...)
 }

@@ -343,6 +343,24 @@ func appendDecoded(dst, text []byte, plus bool) (out []byte, ok bool) {
 	return dst, true
 }
 
+// appendLenient is appendDecoded that leaves what is no escape as it stands.
+func appendLenient(dst, text []byte) []byte {
+	for len(text) > 0 {
+		i := bytes.IndexByte(text, '%')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		dst, text = append(dst, text[:i]...), text[i:]
+		n := min(3, len(text))
+		var ok bool
+		if dst, ok = appendDecoded(dst, text[:n], false); !ok {
+			dst, n = append(dst, '%'), 1
+		}
+		text = text[n:]
+	}
+	return dst
+}
+
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':

@@ -426,7 +426,11 @@ func (s *Scan) openPercent(text []byte, at place) (in inside, o Opening) {
 	}
 	n := len(s.root.arena)
 	arena, ok := appendDecoded(s.root.arena, text, false)
-	if !ok || len(arena)-n == len(text) {
+	if !ok {
+		// Many decoders leave as it stands what they cannot undo.
+		arena = appendLenient(s.root.arena, text)
+	}
+	if len(arena)-n == len(text) {
 		return in, Unopened
 	}
 	if !s.spend(len(text)) {
@@ -434,9 +438,17 @@ func (s *Scan) openPercent(text []byte, at place) (in inside, o Opening) {
 	}
 	s.root.arena = arena
 	at.depth++
+	before := s.noted()
 	if in, o = s.look(arena[n:len(arena):len(arena)], at); o != Opened {
 		s.root.arena = s.root.arena[:n]
 		return in, o
+	}
+	if !ok {
+		if in.scan == nil {
+			return inside{}, Unopened
+		}
+		s.discard(in.scan, before)
+		return inside{}, Sealed
 	}
 	in.seals = append(in.seals, percent{})
 	return in, Opened
