@@ -48,6 +48,18 @@ type coveringGate struct {
 	Mode         string   `json:"mode,omitempty"`
 	OnUnreadable string   `json:"on_unreadable,omitempty"`
 	OnStoreError string   `json:"on_store_error,omitempty"`
+	// Response is set where the responses go to another recipient.
+	Response *struct {
+		Recipient string `json:"recipient"`
+	} `json:"response,omitempty"`
+}
+
+// who names the recipients as the table does.
+func (g coveringGate) who() string {
+	if g.Response == nil {
+		return g.Recipient
+	}
+	return g.Recipient + " (responses: " + g.Response.Recipient + ")"
 }
 
 func (g coveringGate) enforces() bool { return g.Mode != modeObserve }

@@ -109,10 +109,10 @@ func (c *coverage) print(out io.Writer) error {
 					uses = "all"
 				}
 				if i == 0 {
-					recipients, purposes, modes = g.Recipient, uses, mode
+					recipients, purposes, modes = g.who(), uses, mode
 					continue
 				}
-				recipients, purposes, modes = recipients+" + "+g.Recipient, purposes+" + "+uses, modes+" + "+mode
+				recipients, purposes, modes = recipients+" + "+g.who(), purposes+" + "+uses, modes+" + "+mode
 			}
 			fmt.Fprintln(table, strings.Join([]string{r.Listen, r.Route, r.Upstream, recipients, purposes, modes, r.Verdict}, "\t"))
 		}

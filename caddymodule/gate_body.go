@@ -159,7 +159,14 @@ func (j judge) read(m *message, h http.Header) *Problem {
 			m.kind, err = bodyLines, nil
 		}
 	case bodyForm:
-		m.scan, err = matcher.ScanForm(m.plain, payload.Query, nil, payload.DefaultLimits)
+		syntax := payload.Query
+		if text := bytes.TrimRight(m.plain, "\r\n"); bytes.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0 {
+			if !looksLikeForm(text) {
+				return unreadableText("the body is no form: it holds control characters")
+			}
+			syntax = payload.Lines
+		}
+		m.scan, err = matcher.ScanForm(m.plain, syntax, nil, payload.DefaultLimits)
 	case bodyParts:
 		return j.readParts(m, h)
 	default:
@@ -243,6 +250,15 @@ func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
 	}
 	if part.Header.Get("Content-Encoding") != "" || strings.HasPrefix(part.ContentType, "multipart/") {
 		return unsupportedType("a part of the form holds a body of its own that is not read")
+	}
+	if k := kindOfType(part.ContentType); k == bodyJSON && len(content) > 0 {
+		scan, err := j.ln.plan.Matcher.Scan(content, payload.DefaultLimits)
+		if err != nil {
+			return unreadable(err)
+		}
+		scan.Free()
+	} else if k == bodyLines {
+		return unsupportedType("a part of the form holds lines, which are read as a body alone")
 	}
 	readable := part.ContentType == "" && !part.HasFile || strings.HasPrefix(part.ContentType, "text/") || kindOfType(part.ContentType) != bodyOther
 	switch {

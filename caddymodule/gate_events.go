@@ -122,21 +122,21 @@ func (e *eventStream) rewrite(event []byte) ([]byte, *Problem) {
 		line = bytes.TrimSuffix(line, []byte("\n"))
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
-		switch {
-		case len(line) == 0:
-		case len(name) == 0:
-			comments = true
-		case string(name) == "data":
+		switch string(name) {
+		case "":
+			comments = comments || len(line) > 0
+		case "data":
 			if has {
 				data = append(data, '\n')
 			}
 			has, data = true, append(data, value...)
-		default:
+		case "event", "id", "retry":
 			made, p := e.message(value)
 			if p != nil {
 				return nil, p
 			}
 			out = append(append(append(append(out, name...), ": "...), made...), '\n')
+		default: // receivers ignore it, and so need not have it
 		}
 	}
 	made, p := e.message(data)

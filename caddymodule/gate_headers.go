@@ -123,12 +123,16 @@ func (ln *lane) applyHeader(name string, values []string, rel *rules.Release, pa
 var ordinary = func() map[string]bool {
 	set := map[string]bool{}
 	for _, name := range []string{
-		"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Accept-Ranges", "Access-Control-Request-Headers",
-		"Access-Control-Request-Method", "Age", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Language",
-		"Content-Length", "Content-Type", "Date", "Dnt", "Expect", "Expires", "Host", "If-Modified-Since", "If-Unmodified-Since",
+		"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Accept-Ranges", "Access-Control-Allow-Credentials",
+		"Access-Control-Allow-Headers", "Access-Control-Allow-Methods", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
+		"Access-Control-Max-Age", "Access-Control-Request-Headers", "Access-Control-Request-Method", "Age", "Allow", "Alt-Svc", "Cache-Control", "Connection", "Content-Encoding", "Content-Language",
+		"Content-Length", "Content-Security-Policy", "Content-Type", "Date", "Dnt", "Expect", "Expires", "Host", "If-Match",
+		"If-Modified-Since", "If-None-Match", "If-Unmodified-Since",
 		"Keep-Alive", "Last-Modified", "Max-Forwards", "Pragma", "Priority", "Range", "Retry-After", "Sec-Fetch-Dest",
-		"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Server", "Te", "Traceparent", "Trailer",
+		"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Sec-Websocket-Accept", "Sec-Websocket-Key",
+		"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Server", "Strict-Transport-Security", "Te", "Traceparent", "Trailer",
 		"Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Vary", "Via",
+		"Www-Authenticate",
 	} {
 		set[name] = true
 	}

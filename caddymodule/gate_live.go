@@ -123,13 +123,16 @@ func (j judge) message(text bool, msg []byte) (out []byte, rep payload.Report, p
 	}
 	if !text || looksLikeJSON(msg) {
 		m, p := j.open(http.Header{}, msg)
+		if p == nil && m.kind == bodyLines {
+			p = unreadableText("the message is several JSON texts")
+		}
+		if p != nil && text {
+			return j.prose(msg) // "[DONE]", say
+		}
 		if p != nil {
 			return nil, rep, p
 		}
 		defer m.free()
-		if m.kind == bodyLines {
-			return nil, rep, unreadableText("the message is several JSON texts")
-		}
 		ru, p := j.rule(m.scan)
 		if p != nil {
 			return nil, rep, p
@@ -137,13 +140,22 @@ func (j judge) message(text bool, msg []byte) (out []byte, rep payload.Report, p
 		out, p := j.apply(&m, ru, &rep)
 		return out, rep, p
 	}
+	return j.prose(msg)
+}
+
+// prose rewrites a message that is a text of no form. One that holds what nobody
+// can vouch for goes nowhere.
+func (j judge) prose(msg []byte) (out []byte, rep payload.Report, p *Problem) {
 	ru, p := j.rule(nil)
 	if p != nil {
 		return nil, rep, p
 	}
 	made, ok := j.ln.applyText(string(msg), ru.envelope, &rep)
-	if !ok {
+	switch {
+	case !ok:
 		return nil, rep, j.consentRequired(ru.release, &rep)
+	case rep.Sealed > 0:
+		return nil, rep, unreadableText("the message is nearly JSON")
 	}
 	return []byte(made), rep, nil
 }

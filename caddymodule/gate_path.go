@@ -93,11 +93,11 @@ func readings(u *url.URL) (segments, read []string, plain bool) {
 }
 
 // apply returns the escaped path as the recipient may have it, "" where nothing
-// changes. ok is false where a segment may not pass: without it the path would
-// lead elsewhere, so the request goes nowhere.
-func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep *payload.Report) (path string, ok bool) {
+// changes. ok is false where a segment of the category missing may not pass:
+// without it the path would lead elsewhere, so the request goes nowhere.
+func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep *payload.Report) (path string, missing []payload.Category, ok bool) {
 	if len(rs) == 0 {
-		return "", true
+		return "", nil, true
 	}
 	segments, read, plain := readings(u)
 	changed := false
@@ -120,16 +120,16 @@ func (rs pathRules) apply(u *url.URL, rel *rules.Release, part payload.Part, rep
 			}
 			if !fits || len(made) == 0 {
 				rep.Note(payload.Block, s.category)
-				return "", false
+				return "", []payload.Category{s.category}, false
 			}
 			rep.Note(payload.Transform, s.category)
 			segments[i], changed = url.PathEscape(string(made)), true
 		}
 	}
 	if !changed {
-		return "", true
+		return "", nil, true
 	}
-	return "/" + strings.Join(segments, "/"), true
+	return "/" + strings.Join(segments, "/"), nil, true
 }
 
 // hide returns the path with "-" in the place of all that is personal.

@@ -59,8 +59,17 @@ func storeUnavailable() *Problem {
 func (j judge) consentRequired(rel *rules.Release, rep *payload.Report) *Problem {
 	var blocked []payload.Category
 	rep.BlockedBy(func(c payload.Category) { blocked = append(blocked, c) })
+	return j.refusal(j.ln.rules.Missing(rel, blocked...))
+}
+
+// needed is consentRequired for categories without which a request means
+// nothing, whatever happens to them elsewhere.
+func (j judge) needed(rel *rules.Release, categories []payload.Category) *Problem {
+	return j.refusal(j.ln.rules.Needed(rel, categories...))
+}
+
+func (j judge) refusal(purposes []string) *Problem {
 	r := j.ln.rules
-	purposes := r.Missing(rel, blocked...)
 	if purposes == nil {
 		purposes = []string{}
 	}

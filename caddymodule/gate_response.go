@@ -94,13 +94,15 @@ func (f *filter) WriteHeader(status int) {
 		return // hints of what is to come; what they hold nobody has decided on
 	}
 	f.status = status
+	f.header = f.own.Clone()
 	if status == http.StatusSwitchingProtocols {
-		f.passed = true
-		maps.Copy(f.ResponseWriter.Header(), f.own)
-		f.ResponseWriter.WriteHeader(status)
+		ru, p := f.rule(nil)
+		if p == nil {
+			p = f.start(ru, -1)
+		}
+		f.passed, f.problem = p == nil, p
 		return
 	}
-	f.header = f.own.Clone()
 	if f.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified {
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 
 	"github.com/consentgate/consentgate/internal/codec"
 	"github.com/consentgate/consentgate/internal/consent"
@@ -36,8 +38,11 @@ type lineStream struct {
 	count   int  // records that have come
 	raw     *bytes.Buffer
 	source  io.Reader
-	closer  io.Closer
 	onEnd   func(*lineStream)
+
+	// A transport may close the body while it reads it.
+	reading sync.Mutex
+	closed  atomic.Bool
 }
 
 // newStream reads lines from r, which is encoded as enc.
@@ -226,7 +231,12 @@ func (s *lineStream) end(err error) {
 
 // Read implements io.Reader.
 func (s *lineStream) Read(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	for s.out.Len() == 0 {
+		if s.closed.Load() {
+			s.end(http.ErrBodyReadAfterClose)
+		}
 		if s.err != nil {
 			return 0, s.err
 		}
@@ -236,11 +246,13 @@ func (s *lineStream) Read(p []byte) (int, error) {
 	return s.out.Read(p)
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. The server closes what the stream reads from once
+// the handler has returned.
 func (s *lineStream) Close() error {
-	s.end(http.ErrBodyReadAfterClose)
-	if s.closer != nil {
-		return s.closer.Close()
+	s.closed.Store(true)
+	if s.reading.TryLock() {
+		s.end(http.ErrBodyReadAfterClose)
+		s.reading.Unlock()
 	}
 	return nil
 }
@@ -277,7 +289,6 @@ func (v *visit) decideStream() *Problem {
 // setStream makes the stream the request's body.
 func (v *visit) setStream() {
 	r, s := v.r, v.stream
-	s.closer = r.Body
 	s.onEnd = func(s *lineStream) {
 		if s.problem != nil {
 			v.g.app.metrics.countRequest(v.g.Recipient, "stream_"+s.problem.Kind)

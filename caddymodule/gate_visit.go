@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -108,8 +109,9 @@ func (j judge) placePasses(rel *rules.Release) bool {
 // cookies.
 func (v *visit) decideBeside(part payload.Part) *Problem {
 	var ok bool
-	if v.path, ok = v.rt.paths.apply(v.r.URL, v.release, part, &v.report); !ok {
-		return v.consentRequired(v.release, &v.report)
+	var missing []payload.Category
+	if v.path, missing, ok = v.rt.paths.apply(v.r.URL, v.release, part, &v.report); !ok {
+		return v.needed(v.release, missing)
 	}
 	if v.query, ok = v.ln.applyQuery(v.r.URL.RawQuery, part, &v.report); !ok {
 		return v.consentRequired(v.release, &v.report)
@@ -166,11 +168,13 @@ func (v *visit) readBody() *Problem {
 	}
 	mediaType, _ := mediaTypeOf(r.Header)
 	if kindOfType(mediaType) == bodyLines {
-		enc, err := codec.ParseEncodings(r.Header.Values("Content-Encoding"))
-		if err != nil {
-			return unsupportedEncoding()
+		in := bufio.NewReaderSize(r.Body, 512)
+		head, _ := in.Peek(4) // what went wrong shows again
+		enc, p := encodingOf(r.Header, head)
+		if p != nil {
+			return p
 		}
-		s, p := v.newStream(r.Body, enc)
+		s, p := v.newStream(in, enc)
 		v.stream = s
 		return p
 	}
@@ -317,7 +321,7 @@ func (v *visit) empty() {
 		query = ""
 	}
 	v.setQuery(query)
-	path, ok := v.rt.paths.apply(r.URL, stranger, part, &rep)
+	path, _, ok := v.rt.paths.apply(r.URL, stranger, part, &rep)
 	if !ok {
 		path = v.rt.paths.hide(r.URL)
 	}

@@ -25,7 +25,7 @@ func (opener) Possible(text []byte) bool {
 	if _, ok := codec.SniffBase64(text); ok {
 		return true
 	}
-	if len(claims(text)) > 0 {
+	if len(claims(text)) > 0 || wide(text) {
 		return true
 	}
 	return codec.SniffEncoding(text) != codec.Identity || dataHead(text) > 0
@@ -62,7 +62,7 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 		// Some texts look like zlib by their first two bytes.
 	}
 	b, ok := codec.SniffBase64(text)
-	if !ok {
+	if !ok && !wide(text) {
 		return dst, nil, payload.Unopened
 	}
 	out, err := b.Decode(dst, text)
@@ -81,6 +81,19 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 		return dst, nil, payload.Unopened
 	}
 	return dst, nil, payload.Sealed
+}
+
+// wide reports whether a text in base64 decodes to what begins like UTF-16: with
+// a byte order mark, or with a bracket and a NUL.
+func wide(text []byte) bool {
+	if len(text) < 8 {
+		return false
+	}
+	switch string(text[:3]) {
+	case "//4", "/v8", "ewA", "WwA", "AHs", "AFs", "__4", "_v8":
+		return true
+	}
+	return false
 }
 
 // claims returns the second part of a JSON Web Token (RFC 7519), in base64url;

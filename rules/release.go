@@ -222,13 +222,23 @@ func (r *Route) Missing(rel *Release, categories ...payload.Category) []string {
 			categories = append(categories, payload.Category(c))
 		}
 	}
+	return r.lacking(rel, categories, func(op payload.Op) bool { return op == payload.Block })
+}
+
+// Needed is Missing for categories that have to reach the recipient, if only
+// de-identified: what drops them is in the way, too.
+func (r *Route) Needed(rel *Release, categories ...payload.Category) []string {
+	return r.lacking(rel, categories, func(op payload.Op) bool { return op > payload.Transform })
+}
+
+func (r *Route) lacking(rel *Release, categories []payload.Category, stops func(payload.Op) bool) []string {
 	var lift uint64
 	for _, c := range categories {
-		if rel.Actions[c].Op != payload.Block {
+		if !stops(rel.Actions[c].Op) {
 			continue
 		}
 		for _, word := range rel.words {
-			lift |= r.lifting(int(c), word)
+			lift |= r.lifting(int(c), word, stops)
 		}
 	}
 	names := r.names(lift)
@@ -238,20 +248,20 @@ func (r *Route) Missing(rel *Release, categories ...payload.Category) []string {
 	return names
 }
 
-// lifting returns the missing purposes each of which would lift the block of a
-// category.
-func (r *Route) lifting(c int, word uint64) uint64 {
-	if r.action(c, word).Op != payload.Block {
+// lifting returns the missing purposes each of which would have a category no
+// longer stopped.
+func (r *Route) lifting(c int, word uint64, stops func(payload.Op) bool) uint64 {
+	if !stops(r.action(c, word).Op) {
 		return 0
 	}
 	var lift uint64
 	for i := range r.recipient.purposes {
 		bit := uint64(1) << i
-		if word&bit == 0 && r.purposes&bit != 0 && r.action(c, word|bit|crossed).Op != payload.Block {
+		if word&bit == 0 && r.purposes&bit != 0 && !stops(r.action(c, word|bit|crossed).Op) {
 			lift |= bit
 		}
 	}
-	if r.recipient.Abroad && word&crossed == 0 && (lift != 0 || r.action(c, word|crossed).Op != payload.Block) {
+	if r.recipient.Abroad && word&crossed == 0 && (lift != 0 || !stops(r.action(c, word|crossed).Op)) {
 		lift |= crossed
 	}
 	return lift

@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,7 +49,8 @@ type Matcher struct {
 	looks    looks
 	spec     Spec
 	records  bool
-	scans    sync.Pool
+	scans    sync.Pool // of scans of documents
+	children sync.Pool // of those of texts inside values
 }
 
 // class is what a Class number stands for.
@@ -91,6 +93,7 @@ const (
 	roleKey                        // what was found is the key: nothing but passing leaves it
 	roleSealed                     // cannot be opened: nothing lets it pass
 	roleSpan                       // is a piece of a text, and is masked rather than taken out
+	roleWhole                      // is a document as a whole, and no value that could be unknown
 
 	rolePosition = roleLat | roleLon
 	roleFound    = roleDetected | roleKey | roleSealed
@@ -217,6 +220,7 @@ func Compile(s Spec) (*Matcher, error) {
 	}
 	m.classes = in.all
 	m.scans.New = func() any { return newScan(m) }
+	m.children.New = func() any { return &Scan{m: m} }
 	return m, nil
 }
 
@@ -227,6 +231,12 @@ func (m *Matcher) Categories(c Class) []Category { return m.classes[c].categorie
 // lookup finds a key by its text, without quotes and escapes.
 func (m *Matcher) lookup(key []byte) entry {
 	var buf [64]byte
+	if i := bytes.IndexByte(key, 0); i >= 0 {
+		// To a receiver that keeps C strings the key ends here.
+		if e := m.lookup(key[:i]); e.class() != 0 || e.suffixes() != 0 {
+			return e
+		}
+	}
 	e := m.keys[string(appendFold(buf[:0], key))]
 	if e.class() == 0 && e.suffixes() == 0 {
 		// A map from ids to things holds the ids in its keys.

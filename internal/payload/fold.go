@@ -6,8 +6,8 @@ import (
 )
 
 // Fold returns the form in which keys are compared: Unicode simple case
-// folding, then without '_', '-', '.' and space, and without any run of leading
-// '$', '@' and '#'. "device_IMEI", "Device-Imei" and "$deviceImei" all fold to
+// folding, then without '_', '-', '.', space and control characters, and without
+// any run of leading '$', '@' and '#'. "device_IMEI", "Device-Imei" and "$deviceImei" all fold to
 // "deviceimei". What folds to nothing matches nothing.
 func Fold(key string) string { return string(appendFold(nil, []byte(key))) }
 
@@ -25,10 +25,10 @@ var foldASCII = func() (t [256]byte) {
 			t[b] = foldRune
 		case b >= 'A' && b <= 'Z':
 			t[b] = byte(b) + 'a' - 'A'
-		case b == 0 || b == 1:
-			// NUL and SOH cannot be told from the two marks; as 0x02 they
-			// still match nothing that a policy can name.
-			t[b] = 2
+		case b < ' ' || b == 0x7f:
+			// No policy can name a control character, and some receivers do
+			// not see one.
+			t[b] = foldSkip
 		default:
 			t[b] = byte(b)
 		}

@@ -113,7 +113,7 @@ func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error
 			at = next
 			continue
 		}
-		if s.root.members--; s.root.members < 0 {
+		if s.members--; s.members < 0 {
 			return &LimitError{"members", DefaultLimits.Members, name}
 		}
 		value, nameEnd := end, end
@@ -140,7 +140,7 @@ func (s *Scan) startFields() *frame {
 		hit: none, lat: none, lon: none, pair: none, object: true,
 		path: s.at.path, sym: s.at.sym, above: s.at.above(), governed: s.at.governed,
 	}
-	if s.root == s && !s.m.records {
+	if s.root() && !s.m.records {
 		s.Records[s.open(0)].End = uint32(len(s.Src))
 		s.at.record = 0
 	}
@@ -154,7 +154,7 @@ func (s *Scan) endFields(f *frame) {
 	if f.pair != none {
 		s.namePairs(f)
 	}
-	if s.root == s && !s.m.records {
+	if s.root() && !s.m.records {
 		s.Records[0].hi = int32(len(s.Hits))
 	}
 }
@@ -174,6 +174,9 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
 	name := s.readName(rawName)
 	here := m.paths.here[name.path]
 	h.Class, h.Path, h.role = name.class, Class(here), name.role
+	if !bare { // else it is looked into by itself
+		h.role |= s.textName(name.text)
+	}
 	if !name.sure {
 		h.Path = 0
 	}
@@ -183,7 +186,7 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
 			if k.kind == patRecords {
 				opensRecords = s.at.record == none
 			} else {
-				s.root.IDs = append(s.root.IDs, ID{s.at.record, k.kind == patDevice, int(k.n), h.Start, h.End, s})
+				s.IDs = append(s.IDs, ID{s.at.record, k.kind == patDevice, int(k.n), h.Start, h.End, s})
 			}
 		}
 	}
@@ -224,6 +227,7 @@ type fieldName struct {
 	frame *frame // the object that the last step is a member of
 	role  role
 	sure  bool // there is but one reading of the name
+	text  []byte
 }
 
 // maxDecodings bounds how often a name is undone of percent-encoding. What is
@@ -235,6 +239,7 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 	n.sure = true
 	if bytes.IndexByte(raw, '%') < 0 && (!s.form.form || bytes.IndexByte(raw, '+') < 0) {
 		s.readSteps(raw, &n)
+		n.text = raw
 		return n
 	}
 	var a, b []byte
@@ -253,10 +258,20 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 			return n
 		}
 		if bytes.Equal(decoded, name) {
+			n.text = name
 			return n
 		}
 		name, a, b = decoded, b, decoded
 	}
+}
+
+// textName returns roleSealed for a name that is rather a piece of a text in
+// which a category is named.
+func (s *Scan) textName(name []byte) role {
+	if bytes.IndexAny(name, "{\"") >= 0 && s.names(name) {
+		return roleSealed
+	}
+	return 0
 }
 
 // readSteps finds what one reading of a name means: "a[b]" has the steps a and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -61,6 +62,10 @@ type Cleaner interface {
 // sealed.
 const maxInside = 8
 
+// maxOpened bounds how many values of a document may be open at once. Those that
+// come after are sealed.
+const maxOpened = 1 << 17
+
 const (
 	minInside = 6  // bytes of the shortest text that anything is looked for in
 	minNumber = 10 // bytes of the shortest number that may name somebody
@@ -96,27 +101,28 @@ func (p place) above() int16 {
 
 // child returns a scan for a text inside a value.
 func (s *Scan) child(text []byte, at place) *Scan {
-	c := s.m.scans.Get().(*Scan)
-	c.Src, c.at, c.root, c.firstID = text, at, s.root, len(s.root.IDs)
+	c := s.m.children.Get().(*Scan)
+	c.Src, c.at, c.work, c.firstID = text, at, s.work, len(s.IDs)
+	c.frames = s.level(at.depth)
 	return c
 }
 
 // noted is what a scan inside a value leaves in the document's.
 type noted struct{ ids, count int }
 
-func (s *Scan) noted() noted { return noted{len(s.root.IDs), s.root.count} }
+func (s *Scan) noted() noted { return noted{len(s.IDs), s.count} }
 
 // discard gives back a scan that came to nothing, with all that it noted.
 func (s *Scan) discard(c *Scan, n noted) {
-	s.root.IDs, s.root.count = s.root.IDs[:n.ids], n.count
+	s.IDs, s.count = s.IDs[:n.ids], n.count
 	c.Free()
 }
 
 // spend takes n bytes from what may yet be looked at inside values. It returns
 // false where that is not left.
 func (s *Scan) spend(n int) bool {
-	s.root.bytes -= n
-	return s.root.bytes >= 0
+	s.bytes -= n
+	return s.bytes >= 0
 }
 
 // promising reports whether a look into the raw text of a string may show
@@ -137,16 +143,27 @@ func (s *Scan) promising(raw []byte, governed bool) bool {
 	if o := m.spec.Inside.Opener; o != nil && o.Possible(raw) {
 		return true
 	}
-	if hasPairs(raw) || bytes.IndexByte(raw, '{') >= 0 || bytes.Contains(raw, escapedASCII) {
+	if hasPairs(raw) || bytes.IndexByte(raw, '{') >= 0 || s.syn == synJSON && hidden(raw) {
 		return true
 	}
 	d := m.spec.Inside.Detector
 	return !governed && d != nil && d.Possible(raw)
 }
 
-// escapedASCII begins the escape of a character that needs none, and so hides
-// it.
-var escapedASCII = []byte(`\u00`)
+// hidden reports whether the raw text of a JSON string has escapes that hide what
+// it says: any but those of a quote and a backslash.
+func hidden(raw []byte) bool {
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 {
+			return false
+		}
+		if c := raw[i+1]; c != '"' && c != '\\' {
+			return true
+		}
+		raw = raw[i+2:]
+	}
+}
 
 // hasPairs reports whether text holds a '=' or a '%'.
 func hasPairs(text []byte) bool {
@@ -184,14 +201,14 @@ func (s *Scan) lookInto(raw []byte, hit int32, h Hit, at place) {
 // textInside returns the text of a raw value in memory that stays. ok is false
 // where it cannot be decoded.
 func (s *Scan) textInside(raw []byte) (text []byte, ok bool) {
-	n := len(s.root.arena)
+	n := len(s.arena)
 	switch s.syn {
 	case synJSON:
-		s.root.arena, _ = unescape(s.root.arena, raw)
+		s.arena, _ = unescape(s.arena, raw)
 	case synForm:
-		s.root.arena, ok = appendDecoded(s.root.arena, raw, s.form.form)
+		s.arena, ok = appendDecoded(s.arena, raw, s.form.form)
 		if !ok && s.form.guess {
-			s.root.arena = s.root.arena[:n]
+			s.arena = s.arena[:n]
 			return raw, true
 		}
 		if !ok {
@@ -200,7 +217,7 @@ func (s *Scan) textInside(raw []byte) (text []byte, ok bool) {
 	default:
 		return raw, true
 	}
-	return s.root.arena[n:len(s.root.arena):len(s.root.arena)], true
+	return s.arena[n:len(s.arena):len(s.arena)], true
 }
 
 // note records what a look into the text of a value shows.
@@ -230,6 +247,13 @@ func (s *Scan) note(text []byte, hit int32, h Hit, at place) {
 				})
 				return
 			}
+		}
+		if s.opened++; s.opened > maxOpened {
+			if in.scan != nil {
+				in.scan.Free()
+			}
+			s.mark(hit, h, func(h *Hit) { h.role |= roleSealed })
+			return
 		}
 		n := int32(len(s.insides))
 		s.insides = append(s.insides, in)
@@ -305,7 +329,7 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 	for {
 		n := s.noted()
 		c := s.child(text[i:end], at)
-		err := c.scan(s.m.limits(s.root))
+		err := c.scan(s.limits())
 		if err == nil {
 			if in, o = s.openedJSON(c, text, i, end); o == Sealed {
 				s.discard(c, n)
@@ -322,10 +346,26 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 			return in, Sealed
 		}
 	}
-	if s.names(text) {
+	if opensLikeJSON(text[i:]) || s.names(text) {
 		return in, Sealed // somebody less strict may read it
 	}
 	return in, Unopened
+}
+
+// opensLikeJSON reports whether a text that is not JSON begins so much like it
+// that it must have been meant to be.
+func opensLikeJSON(text []byte) bool {
+	rest := bytes.TrimLeft(text[1:], " \t\r\n")
+	if len(rest) == 0 {
+		return false
+	}
+	switch text[0] {
+	case '{':
+		return rest[0] == '"' || rest[0] == '\''
+	case '[':
+		return rest[0] == '{' || (rest[0] == '"' || rest[0] == '\'') && bytes.IndexByte(rest, '{') >= 0
+	}
+	return false
 }
 
 // openedJSON returns what is inside text, whose part from i to end is JSON and
@@ -335,6 +375,9 @@ func (s *Scan) openedJSON(c *Scan, text []byte, i, end int) (in inside, o Openin
 		return inside{scan: c.worth()}, Opened
 	}
 	rest := slices.Concat(text[:i], text[end:])
+	if text[i] == '"' {
+		rest = text // the key of a member whose braces somebody took away
+	}
 	if s.names(rest) {
 		return in, Sealed
 	}
@@ -364,7 +407,7 @@ func (s *Scan) worth() *Scan {
 
 // namesIDs reports whether some ID refers to this scan.
 func (s *Scan) namesIDs() bool {
-	for _, id := range s.root.IDs[s.firstID:] {
+	for _, id := range s.IDs[s.firstID:] {
 		if id.in == s {
 			return true
 		}
@@ -378,24 +421,27 @@ func (s *Scan) openCodec(text []byte, at place) (in inside, o Opening) {
 	if op == nil || !op.Possible(text) {
 		return in, Unopened
 	}
-	n := len(s.root.arena)
-	arena, seal, o := op.Open(s.root.arena, text, s.root.bytes)
+	n := len(s.arena)
+	arena, seal, o := op.Open(s.arena, text, s.bytes)
 	switch o {
 	case Opened:
 	case Burst:
-		s.root.bytes = 0
+		s.bytes = 0
 		return in, Sealed
 	default:
 		return in, o
 	}
-	s.root.arena = arena
+	s.arena = arena
 	inner := arena[n:len(arena):len(arena)]
 	if !s.spend(len(inner)) || at.depth > maxInside {
 		return in, Sealed
 	}
 	at.depth++
 	if in, o = s.lookDecoded(inner, at); o != Opened {
-		s.root.arena = s.root.arena[:n]
+		s.arena = s.arena[:n]
+		if o == Unopened && !printable(inner) {
+			o = Sealed // it began like something to look into, and nobody can say what it is
+		}
 		return in, o
 	}
 	in.seals = append(in.seals, seal)
@@ -407,7 +453,7 @@ func (s *Scan) lookDecoded(inner []byte, at place) (in inside, o Opening) {
 	if cl := s.m.spec.Inside.Cleaner; cl != nil && cl.Known(inner) {
 		return inside{photo: inner}, Opened
 	}
-	if in, o = s.openText(inner, at); o != Unopened || at.governed || !printable(inner) {
+	if in, o = s.openText(inner, at); o != Unopened || at.governed {
 		return in, o
 	}
 	if c := s.detect(inner, at); c != nil {
@@ -424,11 +470,11 @@ func (s *Scan) openPercent(text []byte, at place) (in inside, o Opening) {
 	if at.depth > maxInside {
 		return in, Sealed
 	}
-	n := len(s.root.arena)
-	arena, ok := appendDecoded(s.root.arena, text, false)
+	n := len(s.arena)
+	arena, ok := appendDecoded(s.arena, text, false)
 	if !ok {
 		// Many decoders leave as it stands what they cannot undo.
-		arena = appendLenient(s.root.arena, text)
+		arena = appendLenient(s.arena, text)
 	}
 	if len(arena)-n == len(text) {
 		return in, Unopened
@@ -436,11 +482,11 @@ func (s *Scan) openPercent(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	s.root.arena = arena
+	s.arena = arena
 	at.depth++
 	before := s.noted()
 	if in, o = s.look(arena[n:len(arena):len(arena)], at); o != Opened {
-		s.root.arena = s.root.arena[:n]
+		s.arena = s.arena[:n]
 		return in, o
 	}
 	if !ok {
@@ -460,9 +506,9 @@ type percent struct{}
 // Seal implements Seal.
 func (percent) Seal(dst, text []byte) ([]byte, error) { return appendEncoded(dst, text, false), nil }
 
-// limits are what is left for a text inside the root's document.
-func (m *Matcher) limits(root *Scan) Limits {
-	return Limits{Depth: MaxDepth, Key: DefaultLimits.Key, Members: root.members}
+// limits are what is left for a text inside the document.
+func (s *Scan) limits() Limits {
+	return Limits{Depth: MaxDepth, Key: DefaultLimits.Key, Members: s.members}
 }
 
 // names reports whether something in a text that is nearly JSON reads like a key
@@ -476,6 +522,8 @@ func (s *Scan) names(text []byte) bool {
 		text = undone(text)
 	}
 	braces := bytes.IndexByte(text, '{') >= 0
+	// What PHP's serialize makes has the values behind a semicolon.
+	serialized := braces && bytes.Contains(text, []byte("s:"))
 	before := byte(0) // the last byte that is no white space
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -498,7 +546,7 @@ func (s *Scan) names(text []byte) bool {
 			after++
 		}
 		opened := before == '"' || before == '\''
-		if after < len(text) && (text[after] == ':' || text[after] == '=') && len(word) <= DefaultLimits.Key &&
+		if after < len(text) && (text[after] == ':' || text[after] == '=' || text[after] == ';' && serialized) && len(word) <= DefaultLimits.Key &&
 			(opened && quoted || braces && !opened && (before == '{' || before == ',' || before == '(')) {
 			if e := s.m.lookup(word); e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
 				return true
@@ -532,7 +580,9 @@ func undone(text []byte) (out []byte) {
 	for i := 0; i < len(text); {
 		if text[i] == '\\' && i+6 <= len(text) && text[i+1] == 'u' {
 			if r, ok := hex4(text, i+2); ok {
-				out = utf8.AppendRune(out, r)
+				if !utf16.IsSurrogate(r) {
+					out = utf8.AppendRune(out, r)
+				}
 				i += 6
 				continue
 			}

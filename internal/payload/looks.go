@@ -166,12 +166,24 @@ func beyondPoles(raw []byte) bool {
 // detect returns a scan of what the looks of a text betray, or nil.
 func (s *Scan) detect(text []byte, at place) *Scan {
 	d := s.m.looks.detector
-	if d == nil || !d.Possible(text) || !utf8.Valid(text) {
+	if d == nil || !d.Possible(text) {
 		return nil
+	}
+	valid := text
+	if !utf8.Valid(text) {
+		// What a detector cannot read stands between what it can.
+		valid = bytes.Clone(text)
+		for i := 0; i < len(valid); {
+			r, n := utf8.DecodeRune(valid[i:])
+			if r == utf8.RuneError && n == 1 {
+				valid[i] = ' '
+			}
+			i += n
+		}
 	}
 	c := s.child(text, at)
 	c.syn = synText
-	c.found = d.Append(c.found[:0], text)
+	c.found = d.Append(c.found[:0], valid)
 	c.spans(c.found)
 	if len(c.Hits) == 0 {
 		c.Free()

@@ -18,7 +18,7 @@ func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error
 	s.syn, s.form = synParts, FormSyntax{}
 	f := s.startFields()
 	for _, p := range parts {
-		if s.root.members--; s.root.members < 0 {
+		if s.members--; s.members < 0 {
 			s.Free()
 			return nil, &LimitError{"members", lim.Members, p.Start}
 		}
@@ -62,7 +62,7 @@ func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err er
 	at := s.at
 	at.depth = 1
 	in, o := s.lookDecoded(src, at)
-	h := Hit{Key: noKey, End: uint32(len(src))}
+	h := Hit{Key: noKey, End: uint32(len(src)), role: roleWhole}
 	switch {
 	case o == Sealed:
 		s.mark(none, h, func(h *Hit) { h.role |= roleSealed })
@@ -99,7 +99,7 @@ func (m *Matcher) ScanValue(text []byte, lim Limits) *Scan {
 		}
 		at := s.at
 		at.depth = 1
-		h := Hit{Key: noKey, End: uint32(len(text))}
+		h := Hit{Key: noKey, End: uint32(len(text)), role: roleWhole}
 		s.note(text, none, h, at)
 		if !m.records {
 			s.Records[0].hi = int32(len(s.Hits))

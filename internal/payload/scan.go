@@ -61,34 +61,42 @@ type Scan struct {
 	Src     []byte
 	Hits    []Hit
 	Records []Record // that stand in Src itself
-	IDs     []ID     // of the document and all that is inside its values
 
+	*work
 	m       *Matcher
 	syn     syntax
 	region  [2]uint32 // of Src, where it is a form: the fields
 	form    FormSyntax
-	parts   []Field
 	insides []inside
 	at      place // where it stands, if inside a value
-	firstID int   // of the root's IDs, the first that may be in here
-	root    *Scan
-	count   int // of records; of the root, as are these:
-	members int // that may still come
-	bytes   int // that may still be decoded
-	arena   []byte
+	firstID int   // of all IDs, the first that may be in here
+	frames  *[MaxDepth]frame
+}
 
-	frames [MaxDepth]frame
-	memo   [memoSize]memo
-	text   []byte // scratch for unescaping
-	text2  []byte
-	made   []byte // scratch for what a transform appends
-	made2  []byte
-	made3  []byte
-	found  []Detected
+// work is what the scan of a document shares with those of the texts inside its
+// values. They nest strictly, so that each level needs but one stack of frames.
+type work struct {
+	IDs []ID // of the document and all that is inside its values
+
+	count   int    // of records
+	members int    // that may still come
+	bytes   int    // that may still be looked at or decoded
+	opened  int    // values
+	arena   []byte // what was decoded
+	memo    [memoSize]memo
+	levels  [maxInside + 2]*[MaxDepth]frame
+
+	// Scratch.
+	text, text2        []byte // for unescaping
+	made, made2, made3 []byte // for what a transform appends
+	found              []Detected
 }
 
 // Len returns the number of records, those inside values included.
 func (s *Scan) Len() int { return s.count }
+
+// root reports whether the scan is that of the document.
+func (s *Scan) root() bool { return s.at.depth == 0 }
 
 // syntax is how a text writes its values.
 type syntax uint8
@@ -137,7 +145,7 @@ type memo struct {
 
 const memoSize = 512
 
-func newScan(m *Matcher) *Scan { return &Scan{m: m} }
+func newScan(m *Matcher) *Scan { return &Scan{m: m, work: new(work)} }
 
 // Scan validates src as one JSON text and returns what stands where. It is
 // strict: RFC 8259, valid UTF-8, nothing before or after but white space. The
@@ -155,11 +163,19 @@ func (m *Matcher) Scan(src []byte, lim Limits) (*Scan, error) {
 // start returns a scan for a document as a whole.
 func (m *Matcher) start(src []byte, lim Limits) *Scan {
 	s := m.scans.Get().(*Scan)
-	s.Src, s.root, s.count = src, s, 0
+	s.Src, s.count, s.opened, s.frames = src, 0, 0, s.level(0)
 	// What is done inside values grows with the document, and no faster.
 	s.members, s.bytes = lim.Members, min(lim.Inside, 8*len(src)+1<<20)
 	s.at = place{path: m.paths.document, record: none, records: m.spec.Records == "."}
 	return s
+}
+
+// level returns the stack of frames for texts that deep inside values.
+func (w *work) level(depth int) *[MaxDepth]frame {
+	if w.levels[depth] == nil {
+		w.levels[depth] = new([MaxDepth]frame)
+	}
+	return w.levels[depth]
 }
 
 // Text returns what the value of an ID says: the string without quotes and
@@ -176,25 +192,37 @@ func (s *Scan) Split() bool { return s.m.records }
 
 // Free gives the scan back.
 func (s *Scan) Free() {
-	const keepHits = 1 << 14 // what a very large body grew is not kept
-	if cap(s.Hits) > keepHits {
-		s.Hits = nil
-	}
-	if cap(s.Records) > keepHits {
-		s.Records = nil
-	}
-	const keepBytes = 1 << 18
-	if cap(s.arena) > keepBytes {
-		s.arena = nil
-	}
+	const (
+		keepHits  = 1 << 14 // what a very large body grew is not kept
+		keepBytes = 1 << 18
+	)
 	for i := range s.insides {
 		if in := s.insides[i].scan; in != nil {
 			in.Free()
 		}
 		s.insides[i] = inside{}
 	}
-	s.Src, s.Hits, s.Records, s.IDs, s.insides = nil, s.Hits[:0], s.Records[:0], s.IDs[:0], s.insides[:0]
-	s.arena, s.syn, s.parts, s.at, s.root = s.arena[:0], synJSON, nil, place{}, nil
+	if cap(s.Hits) > keepHits {
+		s.Hits = nil
+	}
+	if cap(s.Records) > keepHits {
+		s.Records = nil
+	}
+	if cap(s.insides) > keepHits {
+		s.insides = nil
+	}
+	s.Src, s.Hits, s.Records, s.insides = nil, s.Hits[:0], s.Records[:0], s.insides[:0]
+	if !s.root() {
+		s.work, s.frames = nil, nil
+		s.syn, s.at = synJSON, place{}
+		s.m.children.Put(s)
+		return
+	}
+	if cap(s.arena) > keepBytes {
+		s.arena = nil
+	}
+	clear(s.IDs)
+	s.IDs, s.arena, s.syn = s.IDs[:0], s.arena[:0], synJSON
 	s.m.scans.Put(s)
 }
 
@@ -210,9 +238,11 @@ func (s *Scan) scan(lim Limits) error {
 	var (
 		m        = s.m
 		maxDepth = min(lim.Depth, MaxDepth)
-		members  = s.root.members
+		members  = s.members
 		unknown  = m.spec.Unknown
 		looks    = m.looks.any
+		frames   = s.frames
+		memos    = &s.work.memo
 		depth    int
 		i        int
 		// What encloses the root.
@@ -225,7 +255,7 @@ func (s *Scan) scan(lim Limits) error {
 		path = s.at.path
 		ent  entry
 	)
-	if s.root == s && !m.records {
+	if s.root() && !m.records {
 		record, whose = s.open(0), 0
 		s.Records[0].End = uint32(len(src))
 	}
@@ -254,7 +284,7 @@ value: // src[i:] is white space and a value
 					if k.kind == patRecords {
 						opensRecords = true
 					} else if c != '{' && c != '[' {
-						s.root.IDs = append(s.root.IDs, ID{whose, k.kind == patDevice, int(k.n), uint32(start), 0, s})
+						s.IDs = append(s.IDs, ID{whose, k.kind == patDevice, int(k.n), uint32(start), 0, s})
 					}
 				}
 			}
@@ -319,7 +349,7 @@ value: // src[i:] is white space and a value
 			if depth >= maxDepth {
 				return &LimitError{"depth", maxDepth, i}
 			}
-			inner := &s.frames[depth]
+			inner := &frames[depth]
 			depth++
 			*inner = frame{start: uint32(i), hit: hit, lat: none, lon: none, pair: none, path: path, governed: governed, object: c == '{'}
 			switch {
@@ -372,7 +402,7 @@ value: // src[i:] is white space and a value
 			s.Hits[hit].End = uint32(i)
 		}
 		if here&marked != 0 {
-			ids := s.root.IDs
+			ids := s.IDs
 			for j := len(ids) - 1; j >= 0 && ids[j].End == 0; j-- {
 				ids[j].End = uint32(i)
 			}
@@ -381,11 +411,11 @@ value: // src[i:] is white space and a value
 		case !looks:
 		case c == '"':
 			if raw := src[start+1 : i-1]; len(raw) >= minInside && s.promising(raw, governed) {
-				s.root.members = members
+				s.members = members
 				s.lookInto(raw, hit, Hit{
 					Key: key, Start: uint32(start), End: uint32(i), Parent: f.start, Path: Class(here), role: r,
 				}, place{path, s.symOf(f, ent), f, s, governed, whose, opensRecords && record == none, s.at.depth + 1})
-				members = s.root.members
+				members = s.members
 			}
 		case c <= '9' && !governed:
 			if i-start >= minNumber {
@@ -405,7 +435,7 @@ after: // a value has ended at i
 		if record == 0 && !m.records {
 			s.Records[0].hi = int32(len(s.Hits))
 		}
-		s.root.members = members
+		s.members = members
 		return nil
 	}
 	if f.records {
@@ -459,7 +489,7 @@ closing: // src[i] closes f
 		}
 	}
 	if depth--; depth > 0 {
-		f = &s.frames[depth-1]
+		f = &frames[depth-1]
 	}
 	goto after
 
@@ -507,7 +537,7 @@ member: // src[i] is the quote that opens a key of the object f
 		}
 		if end < len(src) && src[end] == '"' {
 			if n := end - i; n <= 16 && i+8 <= len(src) {
-				e := &s.memo[memoSlot(a, b, n)]
+				e := &memos[memoSlot(a, b, n)]
 				if e.a != a || e.b != b || int(e.n) != n {
 					e = s.remember(a, b, src[i:end])
 				}
@@ -549,8 +579,8 @@ member: // src[i] is the quote that opens a key of the object f
 
 // open begins a record at offset i and returns its index in Records.
 func (s *Scan) open(i int) int {
-	s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits)), number: s.root.count})
-	s.root.count++
+	s.Records = append(s.Records, Record{Start: uint32(i), lo: int32(len(s.Hits)), number: s.count})
+	s.count++
 	return len(s.Records) - 1
 }
 

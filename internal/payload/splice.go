@@ -119,7 +119,7 @@ func (w *splice) hits(lo, hi int32, p Part) bool {
 			switch {
 			case v.governs[class] || v.governs[h.Path]:
 				w.gov = max(w.gov, int(h.End))
-			case v.judge.Unknown != Pass && int(h.Start) >= w.gov && !v.kept[h.Path] && !w.container(h):
+			case v.judge.Unknown != Pass && int(h.Start) >= w.gov && !v.kept[h.Path] && h.role&roleWhole == 0 && !w.container(h):
 				w.rep.Unknown++
 				w.drop(h)
 				i++
@@ -197,13 +197,22 @@ func (w *splice) note(v *Vector, op Op, h *Hit) {
 func (w *splice) container(h *Hit) bool {
 	if h.Inside != none {
 		in := &w.s.insides[h.Inside]
-		return in.scan != nil && in.scan.syn == synJSON
+		return in.scan != nil && in.scan.contains()
 	}
 	if w.s.syn != synJSON {
 		return false
 	}
 	c := w.src[h.Start]
 	return c == '{' || c == '['
+}
+
+// contains reports whether the text is a JSON object or array.
+func (s *Scan) contains() bool {
+	if s.syn != synJSON {
+		return false
+	}
+	i := skipSpace(s.Src, 0)
+	return i < len(s.Src) && (s.Src[i] == '{' || s.Src[i] == '[')
 }
 
 // inside rewrites what is inside a value. It returns false when something
@@ -230,7 +239,7 @@ func (w *splice) inside(h *Hit, p Part) bool {
 	} else {
 		c := in.scan
 		gov := 0
-		if c.syn != synJSON || int(h.Start) < w.gov || p.Vector.kept[h.Path] {
+		if !c.contains() || int(h.Start) < w.gov || p.Vector.kept[h.Path] {
 			gov = len(c.Src)
 		}
 		if c.syn == synText && (p.Vector.judge.Looks == Off || p.Vector.exact[h.Path]) {
