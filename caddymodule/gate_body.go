@@ -141,7 +141,7 @@ func (j judge) open(h http.Header, raw []byte) (m message, p *Problem) {
 // read tells what a decoded body is and scans it.
 func (j judge) read(m *message, h http.Header) *Problem {
 	mediaType, params := mediaTypeOf(h)
-	if c := strings.ToLower(params["charset"]); c != "" && c != "utf-8" && c != "utf8" && c != "us-ascii" {
+	if !readsAsUTF8(h.Get("Content-Type"), params) {
 		return unsupportedType("text is read as UTF-8; send it so")
 	}
 	m.kind = kindOfType(mediaType)
@@ -176,6 +176,18 @@ func (j judge) read(m *message, h http.Header) *Problem {
 		return unreadable(err)
 	}
 	return nil
+}
+
+// readsAsUTF8 reports whether a Content-Type leaves a receiver no other charset
+// to read the body in.
+func readsAsUTF8(field string, params map[string]string) bool {
+	switch strings.ToLower(params["charset"]) {
+	case "utf-8", "utf8", "us-ascii":
+		return strings.Count(strings.ToLower(field), "charset") == 1
+	case "":
+		return !strings.Contains(strings.ToLower(field), "charset")
+	}
+	return false
 }
 
 // readOther reads what claims to be none of the kinds that a gate reads.
@@ -243,10 +255,9 @@ func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
 	default:
 		return unsupportedEncoding()
 	}
-	if _, params, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err == nil {
-		if c := strings.ToLower(params["charset"]); c != "" && c != "utf-8" && c != "utf8" && c != "us-ascii" {
-			return unsupportedType("text is read as UTF-8; send it so")
-		}
+	_, params, _ := mime.ParseMediaType(part.Header.Get("Content-Type"))
+	if !readsAsUTF8(part.Header.Get("Content-Type"), params) {
+		return unsupportedType("text is read as UTF-8; send it so")
 	}
 	if part.Header.Get("Content-Encoding") != "" || strings.HasPrefix(part.ContentType, "multipart/") {
 		return unsupportedType("a part of the form holds a body of its own that is not read")
@@ -314,7 +325,7 @@ func mediaTypeOf(h http.Header) (string, map[string]string) {
 	case "application/json", "application/x-www-form-urlencoded", "application/x-ndjson":
 		return values[0], nil
 	}
-	t, params, err := mime.ParseMediaType(values[0])
+	t, params, err := mime.ParseMediaType(values[0]) // params is nil where one is given twice
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return "", nil
 	}

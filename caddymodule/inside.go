@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"unicode/utf8"
 
@@ -22,10 +23,10 @@ const maxDataType = 256
 
 // Possible implements payload.Opener.
 func (opener) Possible(text []byte) bool {
-	if _, ok := codec.SniffBase64(text); ok {
+	if _, ok := codec.SniffBase64(withoutTail(text)); ok {
 		return true
 	}
-	if len(claims(text)) > 0 || wide(text) {
+	if len(claims(text)) > 0 || masked(text) {
 		return true
 	}
 	return codec.SniffEncoding(text) != codec.Identity || dataHead(text) > 0
@@ -35,7 +36,7 @@ func (opener) Possible(text []byte) bool {
 func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, o payload.Opening) {
 	if n := dataHead(text); n > 0 {
 		b, ok := codec.SniffBase64(text[n:])
-		if !ok {
+		if !ok && !masked(text[n:]) {
 			return dst, nil, payload.Unopened // percent-encoded text, or nothing to look into
 		}
 		out, err := b.Decode(dst, text[n:])
@@ -61,14 +62,21 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 		}
 		// Some texts look like zlib by their first two bytes.
 	}
+	whole := text
+	text = withoutTail(text)
 	b, ok := codec.SniffBase64(text)
-	if !ok && !wide(text) {
+	if !ok && !masked(text) {
 		return dst, nil, payload.Unopened
 	}
 	out, err := b.Decode(dst, text)
 	switch {
+	case err == nil && len(out)-len(dst) <= limit && !telling(out[len(dst):]):
+		if !masked(text) && (len(text) < minSealed || isHex(text)) {
+			return dst, nil, payload.Unopened // a word that decodes to something, as many do
+		}
+		return dst, nil, payload.Sealed
 	case err == nil && len(out)-len(dst) <= limit:
-		return out, base64Seal(b), payload.Opened
+		return out, dataSeal{b: b, tail: bytes.Clone(whole[len(text):])}, payload.Opened
 	case err == nil:
 		return dst, nil, payload.Burst
 	case len(text) < minSealed:
@@ -83,17 +91,64 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 	return dst, nil, payload.Sealed
 }
 
-// wide reports whether a text in base64 decodes to what begins like UTF-16: with
-// a byte order mark, or with a bracket and a NUL.
-func wide(text []byte) bool {
-	if len(text) < 8 {
+// maxTail bounds what may stand behind base64 that some decoders then skip.
+const maxTail = 4
+
+// withoutTail returns text without the few bytes at its end that no base64 has.
+func withoutTail(text []byte) []byte {
+	for n := 0; n < maxTail && len(text) > 0; n++ {
+		c := text[len(text)-1]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '=' || c == '+' || c == '/' || c == '-' || c == '_' {
+			break
+		}
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+// isHex reports whether a text is nothing but hexadecimal digits, as digests are.
+// What base64 makes of JSON, or of anything compressed, never is.
+func isHex(text []byte) bool {
+	for _, c := range text {
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// telling reports whether bytes are something to look into: a text, or of a codec
+// or a format that is known.
+func telling(b []byte) bool {
+	return codec.SniffEncoding(b) != codec.Identity || media.Sniff(b) != media.None || utf8.Valid(b) &&
+		bytes.IndexFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' }) < 0
+}
+
+// masked reports whether a text in base64 decodes to what hides JSON from a
+// reader of texts: brackets behind a byte order mark, or among NULs (UTF-16) and
+// other control characters.
+func masked(text []byte) bool {
+	if len(text) < 12 {
 		return false
 	}
-	switch string(text[:3]) {
-	case "//4", "/v8", "ewA", "WwA", "AHs", "AFs", "__4", "_v8":
-		return true
+	var head [9]byte
+	n, err := base64.StdEncoding.Decode(head[:], text[:12])
+	if err != nil {
+		if n, err = base64.URLEncoding.Decode(head[:], text[:12]); err != nil {
+			return false
+		}
 	}
-	return false
+	begun := head[:n]
+	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
+		begun = bytes.TrimPrefix(begun, []byte(mark))
+	}
+	control := func(r rune) bool { return r <= ' ' }
+	begun = bytes.TrimLeftFunc(begun, control)
+	if len(begun) < 2 || begun[0] != '{' && begun[0] != '[' || len(begun) == n && begun[1] != 0 {
+		return false
+	}
+	rest := bytes.TrimLeftFunc(begun[1:], control)
+	return len(rest) > 0 && bytes.IndexByte([]byte(`"'{[`), rest[0]) >= 0
 }
 
 // claims returns the second part of a JSON Web Token (RFC 7519), in base64url;
@@ -134,13 +189,6 @@ func dataHead(text []byte) int {
 	return n
 }
 
-type base64Seal codec.Base64
-
-// Seal implements payload.Seal.
-func (b base64Seal) Seal(dst, text []byte) ([]byte, error) {
-	return codec.Base64(b).Encode(dst, text), nil
-}
-
 type encodingSeal codec.Encoding
 
 // Seal implements payload.Seal.
@@ -148,14 +196,16 @@ func (e encodingSeal) Seal(dst, text []byte) ([]byte, error) {
 	return codec.Encoding(e).Encode(dst, text)
 }
 
+// dataSeal is base64, with what stood before and behind it.
 type dataSeal struct {
 	head []byte
 	b    codec.Base64
+	tail []byte
 }
 
 // Seal implements payload.Seal.
 func (d dataSeal) Seal(dst, text []byte) ([]byte, error) {
-	return d.b.Encode(append(dst, d.head...), text), nil
+	return append(d.b.Encode(append(dst, d.head...), text), d.tail...), nil
 }
 
 // cleaner takes the place out of photos and films.

@@ -47,7 +47,14 @@ func hideInLogs(patterns []string) {
 // withoutIDs returns a path as logs may have it.
 func withoutIDs(path string) string {
 	rules := loggedPaths.rules.Load()
-	if rules == nil || !strings.HasPrefix(path, "/") {
+	if rules == nil {
+		return path
+	}
+	if i := strings.Index(path, "://"); i >= 0 {
+		host, rest, _ := strings.Cut(path[i+3:], "/")
+		return path[:i+3] + host + withoutIDs("/"+rest)
+	}
+	if !strings.HasPrefix(path, "/") {
 		return path
 	}
 	text, err := url.PathUnescape(path)

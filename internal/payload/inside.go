@@ -165,16 +165,16 @@ func hidden(raw []byte) bool {
 	}
 }
 
-// hasPairs reports whether text holds a '=' or a '%'.
+// hasPairs reports whether text holds a '=', a '%' or a '+'.
 func hasPairs(text []byte) bool {
 	for ; len(text) >= 8; text = text[8:] {
 		x := binary.LittleEndian.Uint64(text)
-		if ((x^'='*ones-ones)|(x^'%'*ones-ones))&^x&highs != 0 {
+		if ((x^'='*ones-ones)|(x^'%'*ones-ones)|(x^'+'*ones-ones))&^x&highs != 0 {
 			return true
 		}
 	}
 	for _, c := range text {
-		if c == '=' || c == '%' {
+		if c == '=' || c == '%' || c == '+' {
 			return true
 		}
 	}
@@ -274,6 +274,9 @@ func (s *Scan) mark(hit int32, h Hit, change func(*Hit)) {
 // look finds out what a text holds: another text in some codec, or personal
 // data that its looks betray.
 func (s *Scan) look(text []byte, at place) (in inside, o Opening) {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return s.lookBetweenNULs(text, at)
+	}
 	if in, o = s.openText(text, at); o != Unopened || at.governed {
 		return in, o
 	}
@@ -281,6 +284,27 @@ func (s *Scan) look(text []byte, at place) (in inside, o Opening) {
 		return inside{scan: c}, Opened
 	}
 	return inside{}, Unopened
+}
+
+// lookBetweenNULs looks at a text with NULs in it, such as one in UTF-16. No
+// honest text has any, so nothing in it is rewritten: it is sealed where without
+// them it would be something.
+func (s *Scan) lookBetweenNULs(text []byte, at place) (in inside, o Opening) {
+	plain := bytes.ReplaceAll(text, []byte{0}, nil)
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
+		plain = bytes.TrimPrefix(plain, []byte(mark))
+	}
+	if !s.spend(len(text)) {
+		return in, Sealed
+	}
+	before := s.noted()
+	if in, o = s.look(plain, at); o == Opened && in.scan == nil && in.photo == nil || o == Unopened {
+		return inside{}, Unopened
+	}
+	if in.scan != nil {
+		s.discard(in.scan, before)
+	}
+	return inside{}, Sealed
 }
 
 // openText opens a text that is another text in some codec.
@@ -291,10 +315,14 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	if in, o = s.openJSON(text, at); o != Unopened {
+	if bytes.Contains(text, []byte("+AHs-")) || bytes.Contains(text, []byte("+ACI-")) {
+		return in, Sealed // a brace or a quote in UTF-7 (RFC 2152)
+	}
+	// A codec first: what it holds may show in it.
+	if in, o = s.openCodec(text, at); o != Unopened {
 		return in, o
 	}
-	if in, o = s.openCodec(text, at); o != Unopened {
+	if in, o = s.openJSON(text, at); o != Unopened {
 		return in, o
 	}
 	if bytes.IndexByte(text, '=') >= 0 {
@@ -313,11 +341,11 @@ const maxAround = 64
 // openJSON opens a JSON text, alone in a value or with little around it.
 func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 	i := bytes.IndexAny(text[:min(len(text), maxAround)], "{[")
-	if start := len(text) - len(bytes.TrimLeft(text, " \t\r\n")); text[start] == '"' {
-		i = start
+	if start := len(text) - len(bytes.TrimLeft(text, " \t\r\n")); text[start] == '"' && bytes.HasSuffix(bytes.TrimRight(text, " \t\r\n"), []byte{'"'}) {
+		i = start // a string, unless it is prose in quotes
 	}
 	if i < 0 {
-		if bytes.IndexByte(text, '{') >= 0 && s.names(text) {
+		if bytes.IndexAny(text, "{\"") >= 0 && s.names(text) {
 			return in, Sealed
 		}
 		return in, Unopened
@@ -338,7 +366,7 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 		}
 		s.discard(c, n)
 		var syntax *SyntaxError
-		if end < len(text) || !errors.As(err, &syntax) || !syntax.Trailing() || len(text)-i-syntax.Offset > maxAround {
+		if text[i] == '"' || end < len(text) || !errors.As(err, &syntax) || !syntax.Trailing() || len(text)-i-syntax.Offset > maxAround {
 			break
 		}
 		end = i + syntax.Offset // what follows stands after a whole text
@@ -374,12 +402,9 @@ func (s *Scan) openedJSON(c *Scan, text []byte, i, end int) (in inside, o Openin
 	if i == 0 && end == len(text) {
 		return inside{scan: c.worth()}, Opened
 	}
-	rest := slices.Concat(text[:i], text[end:])
-	if text[i] == '"' {
-		rest = text // the key of a member whose braces somebody took away
-	}
-	if s.names(rest) {
-		return in, Sealed
+	rest := slices.Concat(text[:i], []byte(" "), text[end:])
+	if s.names(rest) || bytes.IndexAny(text[end:], "{[") >= 0 || s.m.looks.key(rest) != 0 {
+		return in, Sealed // more of it, which is not looked into
 	}
 	if c = c.worth(); c == nil {
 		return in, Unopened // the rest has yet to be looked at

@@ -184,12 +184,26 @@ func (s *Scan) detect(text []byte, at place) *Scan {
 	c := s.child(text, at)
 	c.syn = synText
 	c.found = d.Append(c.found[:0], valid)
+	if kinds := numberKinds(d, text); kinds != 0 {
+		c.found = append(c.found[:0], Detected{0, len(text), kinds})
+	}
 	c.spans(c.found)
 	if len(c.Hits) == 0 {
 		c.Free()
 		return nil
 	}
 	return c
+}
+
+// numberKinds returns what a text is as a number, where it is one.
+func numberKinds(d Detector, text []byte) uint32 {
+	if c := text[0]; c != '-' && (c < '0' || c > '9') {
+		return 0
+	}
+	if end, err := numberEnd(text, 0); err != nil || end < len(text) {
+		return 0
+	}
+	return d.Number(text)
 }
 
 // spans makes hits of what was found in the text of the scan.

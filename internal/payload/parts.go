@@ -1,5 +1,7 @@
 package payload
 
+import "strings"
+
 // Field is one part of a multipart body (RFC 7578), by offsets.
 type Field struct {
 	Name       string
@@ -24,18 +26,27 @@ func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error
 		}
 		n := len(s.Hits)
 		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)}, false)
-		if m.looks.key([]byte(p.FileName)) != 0 {
-			s.fileName(n, p)
+		if class := s.fileClass(p.FileName); class != 0 {
+			s.fileName(n, p, class)
 		}
 	}
 	s.endFields(f)
 	return s, nil
 }
 
-// fileName gives the field that was just read the class of what its file's name
-// betrays. The name cannot be taken out alone.
-func (s *Scan) fileName(n int, p Field) {
-	class := s.m.looks.key([]byte(p.FileName))
+// fileClass returns the class of what a file's name betrays, with its extension
+// or without.
+func (s *Scan) fileClass(name string) Class {
+	class := s.m.looks.key([]byte(name))
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		class = s.union(class, s.m.looks.key([]byte(name[:i])))
+	}
+	return class
+}
+
+// fileName gives the field that was just read the class of its file's name,
+// which cannot be taken out alone.
+func (s *Scan) fileName(n int, p Field, class Class) {
 	hit := int32(none)
 	if n < len(s.Hits) {
 		hit = int32(n)
