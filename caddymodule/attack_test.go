@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -231,11 +232,17 @@ func (c *client) try(k *attack.Case) (int, []byte, error) {
 
 // finding is a case in which the gate was wrong.
 type finding struct {
-	kind string // leak, missing, refused, answer, log, forwarded
+	kind string // one of gravity
 	k    *attack.Case
 	text string
 	got  []byte
 }
+
+// gravity is the kinds of findings, the gravest first: what arrived and must
+// not; what was refused and sent on; what a log or an answer holds; honest
+// requests refused; honest requests that lost something. The last is none of
+// the gate: a canary that arrived and was not seen.
+var gravity = []string{"leak", "forwarded", "log", "answer", "refused", "missing", "unseen"}
 
 // campaign is what came of many cases.
 type campaign struct {
@@ -380,7 +387,11 @@ func (p *campaign) report(t *testing.T) {
 		groups[key].n++
 	}
 	keys := slices.SortedFunc(maps.Keys(groups), func(a, b string) int {
-		return strings.Compare(fmt.Sprintf("%9d%s", 1e8-groups[a].n, a), fmt.Sprintf("%9d%s", 1e8-groups[b].n, b))
+		one, two := groups[a], groups[b]
+		return cmp.Or(
+			cmp.Compare(slices.Index(gravity, one.first.kind), slices.Index(gravity, two.first.kind)),
+			cmp.Compare(two.n, one.n), cmp.Compare(a, b),
+		)
 	})
 	for i, key := range keys {
 		f := groups[key].first
@@ -441,7 +452,11 @@ func TestAttacksAreSeenWithoutAGate(t *testing.T) {
 		case "leak":
 			seen[f.k.Place] = true
 		case "unseen":
-			t.Logf("unseen: seed %d, index %d: %s\n\tsent: %s\n\tarrived: %s", f.k.Seed, f.k.Index, f.k.Label(), clip(f.k.Wire()), clip(f.got))
+			switch f.k.Hostile {
+			case "smuggled", "bomb", "bare-line-feeds":
+				continue // of its own, too long to be read to its end, or cut short on the way
+			}
+			t.Errorf("nothing was seen in seed %d, index %d: %s\n\tsent: %s\n\tarrived: %s", f.k.Seed, f.k.Index, f.k.Label(), clip(f.k.Wire()), clip(f.got))
 		}
 	}
 	for _, place := range attack.Places() {
@@ -449,8 +464,8 @@ func TestAttacksAreSeenWithoutAGate(t *testing.T) {
 			t.Errorf("nothing was found of what stood in %s", place)
 		}
 	}
-	if leaky, due := p.leaky.Load(), p.due.Load(); leaky*1000 < due*995 {
-		t.Errorf("of %d requests that arrived with what must not, %d were seen", due, leaky)
+	if p.leaky.Load() < 2500 {
+		t.Errorf("only %d requests were seen to arrive with what must not", p.leaky.Load())
 	}
 	t.Logf("of %d requests that arrived with what must not, %d were seen", p.due.Load(), p.leaky.Load())
 }

@@ -51,6 +51,9 @@ func looksLikeJSON(body []byte) bool {
 // looksLikeForm reports whether a body of no type is a query, or several lines
 // of them, as beacons send: names, '=' and values without white space.
 func looksLikeForm(body []byte) bool {
+	if bytes.Contains(body, []byte("+AHs")) || bytes.Contains(body, []byte("+ACI")) {
+		return false // JSON in UTF-7
+	}
 	line, pairs := false, false
 	for _, c := range body {
 		switch {
@@ -193,6 +196,10 @@ func readsAsUTF8(field string, params map[string]string) bool {
 // readOther reads what claims to be none of the kinds that a gate reads.
 func (j judge) readOther(m *message, mediaType string) *Problem {
 	listed := j.g.listed(mediaType)
+	if listed && !isText(m.plain) && !(cleaner{}).Known(m.plain) {
+		m.kind, m.opaque = bodyMedia, strings.HasPrefix(mediaType, "image/")
+		return nil
+	}
 	scan, opened, err := j.ln.plan.Matcher.ScanText(m.plain, payload.DefaultLimits)
 	switch {
 	case err != nil:
@@ -239,6 +246,7 @@ func (j judge) readParts(m *message, h http.Header) *Problem {
 		fields = append(fields, payload.Field{
 			Name: part.Name, FileName: part.FileName,
 			Start: part.Start, End: part.End, From: part.BodyStart, To: part.BodyEnd,
+			Opaque: !isText(content) && !(cleaner{}).Known(content) && j.g.listed(part.ContentType),
 		})
 	}
 	m.scan, err = j.ln.plan.Matcher.ScanParts(m.plain, fields, payload.DefaultLimits)

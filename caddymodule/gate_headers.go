@@ -251,29 +251,36 @@ func (v *visit) gateHeader() string {
 		b = append(b, ", blocked="...)
 		b = strconv.AppendInt(b, int64(v.report.Blocked), 10)
 	}
+	if v.report.Sealed > 0 {
+		b = append(b, ", sealed="...)
+		b = strconv.AppendInt(b, int64(v.report.Sealed), 10)
+	}
 	return string(b)
 }
 
 // count counts the request and what was done to its categories.
 func (v *visit) count(outcome string) {
 	v.g.app.metrics.countRequest(v.g.Recipient, outcome)
-	v.g.countReport(&v.report, v.rt.of.Policy)
+	v.g.countReport(v.g.Recipient, &v.report, v.rt.of.Policy)
 }
 
 // countReport counts what was done to categories.
-func (g *Gate) countReport(rep *payload.Report, p *rules.Policy) {
+func (g *Gate) countReport(recipient string, rep *payload.Report, p *rules.Policy) {
 	if rep.Untouched() {
 		return
 	}
 	m := g.app.metrics
 	each := func(action string) func(payload.Category) {
-		return func(c payload.Category) { m.countCategory(g.Recipient, p.CategoryName(c), action, 1) }
+		return func(c payload.Category) { m.countCategory(recipient, p.CategoryName(c), action, 1) }
 	}
 	rep.Dropped(each("drop"))
 	rep.Changed(each("transform"))
 	rep.BlockedBy(each("block"))
 	rep.Looked(each("report"))
 	if rep.Sealed > 0 {
-		m.countCategory(g.Recipient, "", "sealed", rep.Sealed)
+		m.countCategory(recipient, "", "sealed", 1)
+	}
+	if rep.Unknown > 0 {
+		m.countCategory(recipient, "", "unknown", 1)
 	}
 }

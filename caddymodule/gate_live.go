@@ -112,7 +112,7 @@ func (v *visit) inspect(j judge, text bool, msg []byte) ([]byte, error) {
 		v.g.app.metrics.countRequest(j.ln.rules.Recipient().ID, "message_"+p.Kind)
 		return nil, errRefused
 	}
-	v.g.countReport(&rep, v.rt.of.Policy)
+	v.g.countReport(j.ln.rules.Recipient().ID, &rep, v.rt.of.Policy)
 	return out, nil
 }
 

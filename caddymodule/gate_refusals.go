@@ -32,7 +32,7 @@ func unreadableText(detail string) *Problem {
 
 func unsupportedEncoding() *Problem {
 	return &Problem{Status: http.StatusUnsupportedMediaType, Kind: "unsupported-encoding",
-		Title: "The content encoding is not supported", Detail: "send the body without a content encoding"}
+		Title: "The content encoding is not supported", Detail: "send the body with one content encoding, gzip, deflate, zstd or br, or with none"}
 }
 
 func unsupportedType(detail string) *Problem {

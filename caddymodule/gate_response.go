@@ -181,7 +181,7 @@ func (f *filter) finish(err error) error {
 // end counts the response, and refuses it where it may not pass.
 func (f *filter) end(err error) error {
 	m, recipient := f.g.app.metrics, f.ln.rules.Recipient().ID
-	f.g.countReport(&f.report, f.policy)
+	f.g.countReport(recipient, &f.report, f.policy)
 	if f.problem == nil {
 		m.countRequest(recipient, "responded")
 		return err

@@ -293,7 +293,7 @@ func (v *visit) setStream() {
 		if s.problem != nil {
 			v.g.app.metrics.countRequest(v.g.Recipient, "stream_"+s.problem.Kind)
 		}
-		v.g.countReport(&s.report, v.rt.of.Policy)
+		v.g.countReport(v.g.Recipient, &s.report, v.rt.of.Policy)
 	}
 	if s.err != nil {
 		s.onEnd(s) // the first window was all

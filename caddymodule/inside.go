@@ -71,7 +71,8 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 	out, err := b.Decode(dst, text)
 	switch {
 	case err == nil && len(out)-len(dst) <= limit && !telling(out[len(dst):]):
-		if !masked(text) && (len(text) < minSealed || isHex(text)) {
+		hides := unmasked(out[len(dst):]) != nil || isUTF16(out[len(dst):])
+		if len(text) < minMasked || !hides && (!ok || len(text) < minSealed || isHex(text)) {
 			return dst, nil, payload.Unopened // a word that decodes to something, as many do
 		}
 		return dst, nil, payload.Sealed
@@ -120,15 +121,35 @@ func isHex(text []byte) bool {
 // telling reports whether bytes are something to look into: a text, or of a codec
 // or a format that is known.
 func telling(b []byte) bool {
-	return codec.SniffEncoding(b) != codec.Identity || media.Sniff(b) != media.None || utf8.Valid(b) &&
-		bytes.IndexFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' }) < 0
+	return codec.SniffEncoding(b) != codec.Identity || media.Sniff(b) != media.None || isText(b)
 }
 
-// masked reports whether a text in base64 decodes to what hides JSON from a
-// reader of texts: brackets behind a byte order mark, or among NULs (UTF-16) and
-// other control characters.
+// isUTF16 reports whether bytes are likely UTF-16: they say so, begin with a
+// bracket or a quote of two bytes, or a quarter of them are zero.
+func isUTF16(b []byte) bool {
+	return len(b) > 1 && b[1] == 0 && bytes.IndexByte([]byte(`{["`), b[0]) >= 0 ||
+		bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) || 4*bytes.Count(b, []byte{0}) >= len(b)
+}
+
+func isText(b []byte) bool {
+	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' }) < 0
+}
+
+// The marks with which texts begin in UTF-8 and UTF-16.
+var byteOrderMarks = []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"}
+
+// masked reports whether a text in base64 may decode to a text that begins with
+// a byte order mark or with control characters, and so does not look like one.
+// It looks at a few characters only.
 func masked(text []byte) bool {
 	if len(text) < 12 {
+		return false
+	}
+	switch c := text[0]; {
+	case (string(text[:2]) == "ew" || string(text[:2]) == "Ww" || string(text[:2]) == "Ig") && text[2] >= 'A' && text[2] <= 'D':
+		return true // a bracket or a quote in UTF-16
+	case c >= 'A' && c <= 'H', c == '/', c == '_', c == '7':
+	default:
 		return false
 	}
 	var head [9]byte
@@ -139,16 +160,32 @@ func masked(text []byte) bool {
 		}
 	}
 	begun := head[:n]
-	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
-		begun = bytes.TrimPrefix(begun, []byte(mark))
+	for cut := 0; cut < utf8.UTFMax-1 && !utf8.Valid(begun); cut++ {
+		begun = begun[:len(begun)-1] // a character is cut off
 	}
-	control := func(r rune) bool { return r <= ' ' }
-	begun = bytes.TrimLeftFunc(begun, control)
-	if len(begun) < 2 || begun[0] != '{' && begun[0] != '[' || len(begun) == n && begun[1] != 0 {
-		return false
+	return unmasked(begun) != nil || isUTF16(head[:n])
+}
+
+// unmasked returns the text that hides among a few control characters or behind a
+// byte order mark; nil where there is none, or where nothing hides it.
+func unmasked(b []byte) []byte {
+	text := b
+	for _, mark := range byteOrderMarks {
+		text = bytes.TrimPrefix(text, []byte(mark))
 	}
-	rest := bytes.TrimLeftFunc(begun[1:], control)
-	return len(rest) > 0 && bytes.IndexByte([]byte(`"'{[`), rest[0]) >= 0
+	if !utf8.Valid(text) {
+		return nil
+	}
+	text = bytes.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' && r != '\n' && r != '\r' {
+			return -1
+		}
+		return r
+	}, text)
+	if len(text) == len(b) || len(text) < max(4, len(b)*3/4-3) {
+		return nil
+	}
+	return text
 }
 
 // claims returns the second part of a JSON Web Token (RFC 7519), in base64url;
@@ -171,6 +208,9 @@ type signed struct{}
 func (signed) Seal(dst, _ []byte) ([]byte, error) { return dst, errSigned }
 
 var errSigned = errors.New("a signed text cannot be changed")
+
+// minMasked is how long base64 must be to hold a member that hides.
+const minMasked = 16
 
 // minSealed is how long a text must be to be taken for damaged base64, rather
 // than for a word that happens to begin like it.

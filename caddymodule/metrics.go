@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, stats func() consent.CacheStats) (*me
 		requests: counter("requests_total",
 			"Requests that a gate decided on, by recipient and outcome.", "recipient", "outcome"),
 		categories: counter("categories_total",
-			"Values of personal data that a gate met, by recipient, category and what was done.", "recipient", "category", "action"),
+			"Messages in which a gate did something to a category, by recipient, category and what was done; without a category: what nobody could open (sealed), or knew (unknown).", "recipient", "category", "action"),
 		storeErrors: counter("store_errors_total",
 			"Operations on the consent store that failed.", "operation"),
 		reloads: counter("policy_reloads_total",

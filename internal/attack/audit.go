@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -100,7 +101,7 @@ func (x *auditor) look(how string, text []byte, depth int) {
 		return
 	}
 	next := func(what string, t []byte) { x.look(how+" > "+what, t, depth-1) }
-	unpack(text, next)
+	unpack(text, how == "the body" || strings.HasSuffix(how, unpacked), next)
 	if bytes.IndexByte(text, '\\') >= 0 {
 		next("escapes", unescape(text))
 	}
@@ -113,10 +114,10 @@ func (x *auditor) look(how string, text []byte, depth int) {
 	if bytes.IndexByte(text, 0) >= 0 {
 		next("wide characters", bytes.ReplaceAll(text, []byte{0}, nil))
 	}
-	if utf7.Match(text) {
+	if bytes.Contains(text, []byte("+A")) {
 		next("utf-7", un7(text))
 	}
-	for _, n := range exponent.FindAll(text, 64) {
+	for _, n := range exponential(text, 64) {
 		if f, _, err := big.ParseFloat(string(n), 10, 256, big.ToNearestEven); err == nil && f.MantExp(nil) < 200 {
 			x.search(how+" > number", []byte(f.Text('f', 12)))
 		}
@@ -161,16 +162,20 @@ func Normal(dst, text []byte) []byte {
 // maxMagic bounds how many beginnings of a compressed text are tried.
 const maxMagic = 16
 
-// unpack undoes compressions that a text may be of, or hold.
-func unpack(text []byte, next func(string, []byte)) {
+// unpacked ends the name of what was undone where it was a compression.
+const unpacked = " unpacked"
+
+// unpack undoes compressions that a text may be of by how it begins; and, where
+// it is a body, those that nothing announces and those that begin further on.
+func unpack(text []byte, body bool, next func(string, []byte)) {
 	try := func(text []byte, c codec, name string) {
 		if out, _ := c.expand(text); len(out) > 0 {
-			next(name, out)
+			next(name+unpacked, out)
 		}
 	}
-	if utf8.Valid(text) {
-		if len(text) > 2 && text[0] == 'x' { // zlib may be a valid text
-			try(text, zl, "zlib")
+	if !body || utf8.Valid(text) {
+		if c, name := magic(text); name != "" {
+			try(text, c, name)
 		}
 		return
 	}
@@ -178,18 +183,25 @@ func unpack(text []byte, next func(string, []byte)) {
 	try(text, df, "deflate")
 	tries := 0
 	for i := 0; i+4 < len(text) && tries < maxMagic; i++ {
-		switch at := text[i:]; {
-		case at[0] == 0x1f && at[1] == 0x8b:
+		if c, name := magic(text[i:]); name != "" {
 			tries++
-			try(at, gz, "gzip")
-		case at[0] == 0x28 && at[1] == 0xb5 && at[2] == 0x2f && at[3] == 0xfd:
-			tries++
-			try(at, zs, "zstd")
-		case at[0] == 'x' && (at[1] == 0x01 || at[1] == 0x5e || at[1] == 0x9c || at[1] == 0xda):
-			tries++
-			try(at, zl, "zlib")
+			try(text[i:], c, name)
 		}
 	}
+}
+
+// magic tells a compression by how it begins; name is empty where it is none.
+func magic(b []byte) (c codec, name string) {
+	switch {
+	case len(b) < 4:
+	case b[0] == 0x1f && b[1] == 0x8b:
+		return gz, "gzip"
+	case b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd:
+		return zs, "zstd"
+	case b[0] == 'x' && (b[1] == 0x01 || b[1] == 0x5e || b[1] == 0x9c || b[1] == 0xda):
+		return zl, "zlib"
+	}
+	return 0, ""
 }
 
 // unescape undoes the escapes of JSON, JavaScript and their like, wherever they
@@ -246,10 +258,32 @@ func unpercent(text []byte) []byte {
 	return out
 }
 
-var (
-	utf7     = regexp.MustCompile(`\+[A-Za-z0-9+/]{3,}-`)
-	exponent = regexp.MustCompile(`[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{1,2}`)
-)
+// exponential returns numbers such as 1.38E10, no more than most.
+func exponential(text []byte, most int) (found [][]byte) {
+	digit := func(i int) bool { return i >= 0 && i < len(text) && '0' <= text[i] && text[i] <= '9' }
+	for i := 1; i+1 < len(text) && len(found) < most; i++ {
+		if text[i]|0x20 != 'e' || !digit(i-1) {
+			continue
+		}
+		from, to := i-1, i+1
+		if text[to] == '+' {
+			to++
+		}
+		exp := to
+		for digit(to) {
+			to++
+		}
+		for digit(from-1) || text[from] != '.' && from > 1 && text[from-1] == '.' {
+			from--
+		}
+		if to > exp && to-exp <= 2 {
+			found = append(found, text[from:to])
+		}
+	}
+	return found
+}
+
+var utf7 = regexp.MustCompile(`\+[A-Za-z0-9+/]{3,}-`)
 
 // un7 undoes UTF-7 (RFC 2152).
 func un7(text []byte) []byte {
@@ -310,13 +344,13 @@ func openRun(run []byte, next func(string, []byte)) {
 
 // promising reports whether bytes are a text or a compressed one.
 func promising(b []byte) bool {
-	if len(b) > 2 && (b[0] == 0x1f && b[1] == 0x8b || b[0] == 0x28 && b[1] == 0xb5 || b[0]&15 == 8 && (int(b[0])<<8|int(b[1]))%31 == 0) {
+	if _, name := magic(b); name != "" {
 		return true
 	}
 	head := b[:min(len(b), 64)]
 	odd := 0
 	for _, c := range head {
-		if c < ' ' && c != '\n' && c != '\t' && c != '\r' {
+		if c < ' ' && c != 0 && c != '\n' && c != '\t' && c != '\r' {
 			odd++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
@@ -66,23 +67,30 @@ func (c codec) wrap(s string) string {
 }
 
 func (c codec) compress(s string) string {
-	var b bytes.Buffer
-	var w io.WriteCloser
-	switch c {
-	case gz:
-		w, _ = gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	case zl:
-		w = zlib.NewWriter(&b)
-	case df:
-		w, _ = flate.NewWriter(&b, flate.BestSpeed)
-	case br:
-		w = brotli.NewWriterLevel(&b, 1)
-	default:
+	if c == zs {
 		return string(zstdOut.EncodeAll([]byte(s), nil))
 	}
+	var b bytes.Buffer
+	w := writers[c].Get().(resetter)
+	w.Reset(&b)
 	_, _ = io.WriteString(w, s)
 	_ = w.Close()
+	writers[c].Put(w)
 	return b.String()
+}
+
+// resetter is a compressor that is used again: making one takes longer than
+// most bodies.
+type resetter interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+var writers = map[codec]*sync.Pool{
+	gz: {New: func() any { w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return w }},
+	zl: {New: func() any { w, _ := zlib.NewWriterLevel(nil, zlib.BestSpeed); return w }},
+	df: {New: func() any { w, _ := flate.NewWriter(nil, flate.BestSpeed); return w }},
+	br: {New: func() any { return brotli.NewWriterLevel(nil, 1) }},
 }
 
 var errCodec = errors.New("not of that codec")
@@ -164,10 +172,9 @@ func isAlnum(c byte) bool {
 
 // wrapping is a way to put a document into a text.
 type wrapping struct {
-	name   string
-	query  bool // the document is a query, not JSON
-	chain  []codec
-	binary bool // what it gives is no text: a body only
+	name  string
+	query bool // the document is a query, not JSON
+	chain []codec
 }
 
 // wrappings are the ways in use; the first is none at all.

@@ -107,9 +107,9 @@ func partJSON(c *crafter, w wrapping) *body {
 func partFileName(c *crafter, _ wrapping) *body {
 	v := c.canary(c.kindOf())
 	c.c.Honest = false // a file may be refused as one that is not listed
-	head := `Content-Disposition: form-data; name="f"; filename="` + v + `.txt"` + "\r\nContent-Type: text/plain"
+	head := `Content-Disposition: form-data; name="f"; filename="` + v + ` scan.txt"` + "\r\nContent-Type: text/plain"
 	if c.r.IntN(3) == 0 {
-		head = `Content-Disposition: form-data; name="f"; filename*=UTF-8''` + escapeAll(v) + ".txt\r\nContent-Type: text/plain"
+		head = `Content-Disposition: form-data; name="f"; filename*=UTF-8''` + escapeAll(v+" scan.txt") + "\r\nContent-Type: text/plain"
 	}
 	b := c.parts(part{head: head, name: "f", val: c.str("x"), gone: true})
 	return b

@@ -86,7 +86,10 @@ var warps = []warp{
 	}},
 	{name: "utf-16", text: func(c *crafter, s string) string { return wider(s, c.r.IntN(2) == 0) }, wire: charset("utf-16")},
 	{name: "utf-16-unsaid", text: func(c *crafter, s string) string { return wider(s, c.r.IntN(2) == 0) }},
-	{name: "utf-7", text: func(_ *crafter, s string) string {
+	{name: "utf-7", text: func(c *crafter, s string) string {
+		if c.inner != nil {
+			return s // no reader takes the inside of a text for another charset
+		}
 		return strings.NewReplacer(`"`, "+ACI-", "{", "+AHs-", "}", "+AH0-").Replace(s)
 	}, wire: charset("utf-7")},
 	{name: "gbk", wire: charset("gbk")},
@@ -217,12 +220,15 @@ func (c *crafter) canaryGone() string {
 	return v
 }
 
+// misframings is how many ways misframe knows.
+const misframings = 14
+
 // misframe breaks the request's head.
 func (c *crafter) misframe() {
 	k := c.c
 	k.Honest = false
 	length := fmt.Sprint(len(k.Body))
-	switch c.r.IntN(14) {
+	switch c.r.IntN(misframings) {
 	case 0:
 		k.Hostile = "two-lengths"
 		k.header("Content-Length", length)

@@ -55,7 +55,9 @@ func appendFold(dst, key []byte) []byte {
 			i++
 		case foldRune:
 			r, n := utf8.DecodeRune(key[i:])
-			dst = utf8.AppendRune(dst, foldedRune(r))
+			if r != utf8.RuneError { // what stands for bytes that are none: some leave it out
+				dst = utf8.AppendRune(dst, foldedRune(r))
+			}
 			i += n
 		default:
 			dst = append(dst, c)

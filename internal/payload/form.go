@@ -51,7 +51,7 @@ func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) b
 // openForm reads the text as a query, with or without an address before it.
 func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
 	if at.depth > maxInside || !printable(text) {
-		if s.namesField(text) {
+		if s.namesField(text) || at.depth > maxInside && s.holdsMore(text) {
 			return nil, Sealed
 		}
 		return nil, Unopened
@@ -75,6 +75,18 @@ func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
 		return nil, Unopened
 	}
 	return c, Opened
+}
+
+// holdsMore reports whether a piece of a query, which is too deep to be opened,
+// may be of a codec.
+func (s *Scan) holdsMore(text []byte) bool {
+	op := s.m.spec.Inside.Opener
+	for piece := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r == '=' || r == '&' || r == ';' }) {
+		if bytes.IndexByte(piece, '%') >= 0 || op != nil && len(piece) >= minInside && op.Possible(piece) {
+			return true
+		}
+	}
+	return false
 }
 
 // fields reads the fields in src[lo:hi].
@@ -125,7 +137,7 @@ func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error
 			if syn.lead {
 				raw = bytes.TrimRight(raw, " \t")
 			}
-			s.field(f, raw, Hit{Key: uint32(name), Start: uint32(value), End: uint32(end), Parent: uint32(lo)}, eq < 0)
+			s.field(f, raw, Hit{Key: uint32(name), Start: uint32(value), End: uint32(end), Parent: uint32(lo)}, fieldKind{bare: eq < 0})
 		}
 		at = next
 	}
@@ -167,15 +179,23 @@ func separators(list string) (set [0x80]bool) {
 	return set
 }
 
-// field notes what there is to say of one field. h says where it stands. A bare
-// field has no value, and its name may be a text by itself.
-func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
+// fieldKind says what is special about a field.
+type fieldKind struct {
+	bare   bool // it has no value, and its name may be a text by itself
+	opaque bool // its value is not looked into
+}
+
+// field notes what there is to say of one field. h says where it stands.
+func (s *Scan) field(f *frame, rawName []byte, h Hit, kind fieldKind) {
 	m := s.m
 	name := s.readName(rawName)
 	here := m.paths.here[name.path]
 	h.Class, h.Path, h.role = name.class, Class(here), name.role
-	if !bare { // else it is looked into by itself
+	if !kind.bare { // else it is looked into by itself
 		h.role |= s.textName(name.text)
+		if isUTF7(rawName) {
+			h.role |= roleSealed
+		}
 	}
 	if !name.sure {
 		h.Path = 0
@@ -191,7 +211,7 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
 		}
 	}
 	governed := f.governed || len(m.classes[h.Class].categories) > 0 || len(m.classes[h.Path].categories) > 0
-	if bare && !governed {
+	if kind.bare && !governed {
 		h.Start = h.Key
 	}
 	hit := int32(none)
@@ -214,7 +234,7 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, bare bool) {
 			}
 		}
 	}
-	if m.looks.any && len(raw) >= minInside && h.role&roleSealed == 0 && s.promising(raw, governed) {
+	if m.looks.any && !kind.opaque && len(raw) >= minInside && h.role&roleSealed == 0 && s.promising(raw, governed) {
 		s.lookInto(raw, hit, h, place{name.path, name.sym, name.frame, s, governed, s.at.record, opensRecords, s.at.depth + 1})
 	}
 }

@@ -222,6 +222,10 @@ func (s *Scan) textInside(raw []byte) (text []byte, ok bool) {
 
 // note records what a look into the text of a value shows.
 func (s *Scan) note(text []byte, hit int32, h Hit, at place) {
+	if s.opened >= maxOpened {
+		s.mark(hit, h, func(h *Hit) { h.role |= roleSealed })
+		return
+	}
 	look := s.look
 	if s.syn == synParts {
 		look = s.lookDecoded // a file is bytes, and may be a photo
@@ -248,13 +252,7 @@ func (s *Scan) note(text []byte, hit int32, h Hit, at place) {
 				return
 			}
 		}
-		if s.opened++; s.opened > maxOpened {
-			if in.scan != nil {
-				in.scan.Free()
-			}
-			s.mark(hit, h, func(h *Hit) { h.role |= roleSealed })
-			return
-		}
+		s.opened++
 		n := int32(len(s.insides))
 		s.insides = append(s.insides, in)
 		s.mark(hit, h, func(h *Hit) { h.Inside = n })
@@ -297,6 +295,9 @@ func (s *Scan) lookBetweenNULs(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
+	if bytes.IndexAny(plain, "{[=") >= 0 {
+		return in, Sealed
+	}
 	before := s.noted()
 	if in, o = s.look(plain, at); o == Opened && in.scan == nil && in.photo == nil || o == Unopened {
 		return inside{}, Unopened
@@ -315,8 +316,8 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	if bytes.Contains(text, []byte("+AHs-")) || bytes.Contains(text, []byte("+ACI-")) {
-		return in, Sealed // a brace or a quote in UTF-7 (RFC 2152)
+	if isUTF7(text) {
+		return in, Sealed
 	}
 	// A codec first: what it holds may show in it.
 	if in, o = s.openCodec(text, at); o != Unopened {
@@ -337,6 +338,12 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 // as the packet type of Socket.IO, a call around it, or what keeps a script from
 // being run.
 const maxAround = 64
+
+// isUTF7 reports whether a text holds a brace or a quote in UTF-7 (RFC 2152),
+// which nobody writes by chance.
+func isUTF7(text []byte) bool {
+	return bytes.Contains(text, []byte("+AHs")) || bytes.Contains(text, []byte("+ACI"))
+}
 
 // openJSON opens a JSON text, alone in a value or with little around it.
 func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
@@ -361,10 +368,15 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 		if err == nil {
 			if in, o = s.openedJSON(c, text, i, end); o == Sealed {
 				s.discard(c, n)
+				in = inside{}
 			}
 			return in, o
 		}
 		s.discard(c, n)
+		var limit *LimitError
+		if errors.As(err, &limit) {
+			return in, Sealed
+		}
 		var syntax *SyntaxError
 		if text[i] == '"' || end < len(text) || !errors.As(err, &syntax) || !syntax.Trailing() || len(text)-i-syntax.Offset > maxAround {
 			break
@@ -374,27 +386,56 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 			return in, Sealed
 		}
 	}
-	if opensLikeJSON(text[i:]) || s.names(text) {
+	if s.opensLikeJSON(text[i:]) || s.names(text) {
 		return in, Sealed // somebody less strict may read it
 	}
 	return in, Unopened
 }
 
 // opensLikeJSON reports whether a text that is not JSON begins so much like it
-// that it must have been meant to be.
-func opensLikeJSON(text []byte) bool {
-	rest := bytes.TrimLeft(text[1:], " \t\r\n")
-	if len(rest) == 0 {
+// that it must have been meant to be: with a member, or with elements of which
+// one is an object or of a codec.
+func (s *Scan) opensLikeJSON(text []byte) bool {
+	if bytes.Contains(text, []byte(`\u`)) {
+		text = undone(text)
+	}
+	if text[0] == '[' {
+		if i := bytes.IndexByte(text, '{'); i >= 0 && s.opensLikeJSON(text[i:]) {
+			return true
+		}
+		op := s.m.spec.Inside.Opener
+		for piece := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r == '"' || r == '\'' }) {
+			if op != nil && len(piece) >= minWrapped && op.Possible(piece) {
+				return true
+			}
+		}
 		return false
 	}
-	switch text[0] {
-	case '{':
-		return rest[0] == '"' || rest[0] == '\''
-	case '[':
-		return rest[0] == '{' || (rest[0] == '"' || rest[0] == '\'') && bytes.IndexByte(rest, '{') >= 0
+	rest := bytes.TrimLeft(text[1:], " \t\r\n")
+	quoted := len(rest) > 0 && (rest[0] == '"' || rest[0] == '\'')
+	if quoted {
+		end := bytes.IndexByte(rest[1:], rest[0])
+		if end < 0 {
+			return bytes.IndexByte(rest, ':') > 0
+		}
+		rest = rest[end+2:]
+	} else {
+		// Keys without quotes, as JSON5 has them; not "{name} said".
+		n := 0
+		for n < len(rest) && wordByte(rest[n]) {
+			n++
+		}
+		if n == 0 || bytes.IndexByte(rest, '}') < 0 {
+			return false
+		}
+		rest = rest[n:]
 	}
-	return false
+	rest = bytes.TrimLeft(rest, " \t\r\n")
+	return len(rest) > 0 && rest[0] == ':'
 }
+
+// minWrapped is how long a text of a codec must be to be told from a word.
+const minWrapped = 16
 
 // openedJSON returns what is inside text, whose part from i to end is JSON and
 // has been scanned by c, which the caller discards where it is Sealed.
@@ -403,11 +444,14 @@ func (s *Scan) openedJSON(c *Scan, text []byte, i, end int) (in inside, o Openin
 		return inside{scan: c.worth()}, Opened
 	}
 	rest := slices.Concat(text[:i], []byte(" "), text[end:])
-	if s.names(rest) || bytes.IndexAny(text[end:], "{[") >= 0 || s.m.looks.key(rest) != 0 {
+	if more := bytes.IndexAny(text[end:], "{["); s.names(rest) || more >= 0 && s.opensLikeJSON(text[end+more:]) {
 		return in, Sealed // more of it, which is not looked into
 	}
 	if c = c.worth(); c == nil {
 		return in, Unopened // the rest has yet to be looked at
+	}
+	if s.m.looks.key(rest) != 0 {
+		return in, Sealed
 	}
 	return inside{scan: c, seals: []Seal{around{text[:i], text[end:]}}}, Opened
 }
@@ -478,7 +522,13 @@ func (s *Scan) lookDecoded(inner []byte, at place) (in inside, o Opening) {
 	if cl := s.m.spec.Inside.Cleaner; cl != nil && cl.Known(inner) {
 		return inside{photo: inner}, Opened
 	}
-	if in, o = s.openText(inner, at); o != Unopened || at.governed {
+	if in, o = s.openText(inner, at); o != Unopened {
+		return in, o
+	}
+	if t := bytes.TrimLeft(bytes.TrimPrefix(inner, []byte("\ufeff")), " \t\r\n\v\f\x00\x1e"); len(t) >= minInside && (t[0] == '{' || t[0] == '[') {
+		return in, Sealed // nobody wraps what only happens to begin like JSON
+	}
+	if at.governed {
 		return in, o
 	}
 	if c := s.detect(inner, at); c != nil {

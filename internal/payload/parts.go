@@ -6,8 +6,9 @@ import "strings"
 type Field struct {
 	Name       string
 	FileName   string
-	Start, End int // with all that goes when it is taken out
-	From, To   int // the content
+	Start, End int  // with all that goes when it is taken out
+	From, To   int  // the content
+	Opaque     bool // it is known to be no text, and is not looked into
 }
 
 // ScanParts notes what stands where in a multipart body, whose parts are given
@@ -25,7 +26,7 @@ func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error
 			return nil, &LimitError{"members", lim.Members, p.Start}
 		}
 		n := len(s.Hits)
-		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)}, false)
+		s.field(f, []byte(p.Name), Hit{Key: uint32(p.Start), Start: uint32(p.From), End: uint32(p.To), Parent: uint32(p.End)}, fieldKind{opaque: p.Opaque})
 		if class := s.fileClass(p.FileName); class != 0 {
 			s.fileName(n, p, class)
 		}
@@ -75,11 +76,7 @@ func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err er
 	in, o := s.lookDecoded(src, at)
 	h := Hit{Key: noKey, End: uint32(len(src)), role: roleWhole}
 	switch {
-	case o == Sealed:
-		s.mark(none, h, func(h *Hit) { h.role |= roleSealed })
-	case in.scan != nil && in.scan.syn != synJSON && len(in.seals) == 0, o == Unopened:
-		// Personal data in a text of no form, or in what may be a query: what
-		// else is in it nobody knows.
+	case o != Opened, in.scan != nil && in.partly():
 		if in.scan != nil {
 			in.scan.Free()
 		}
@@ -93,6 +90,18 @@ func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err er
 		s.Records[0].hi = int32(len(s.Hits))
 	}
 	return s, true, nil
+}
+
+// partly reports whether there is more to the text than what was opened: a text
+// of no form in which something was found, what may be a query, or JSON with
+// something around it.
+func (in *inside) partly() bool {
+	for _, seal := range in.seals {
+		if _, ok := seal.(around); ok {
+			return true
+		}
+	}
+	return in.scan.syn == synText || in.scan.syn == synForm && len(in.seals) == 0
 }
 
 // ScanValue looks into a text that stands for itself, such as the value of a

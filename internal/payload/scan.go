@@ -672,7 +672,7 @@ func (s *Scan) lookup(src []byte, start, end int) entry {
 		if c == '\\' {
 			e, err := s.lookupEscaped(src, start, end)
 			if err != nil {
-				return 0
+				return entry(s.m.every) // some drop a lone surrogate, and nobody sends one
 			}
 			return e
 		}
