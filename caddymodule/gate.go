@@ -54,14 +54,15 @@ type Gate struct {
 	// and counts, but refuses nothing and changes nothing.
 	Mode string `json:"mode,omitempty"`
 
-	// The longest body that is read, in bytes; a longer one is refused with
-	// 413. Default: 4 MiB.
+	// The longest body that is read, in bytes, before and after decoding; a
+	// longer one is refused with 413. Of a stream, the longest line, event or
+	// message. Default: 4 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	// What happens to a body that cannot be read: what is, claims or looks like
 	// JSON or a form and does not decode, and any type that Media does not
 	// list. `block` (the default) refuses it with 400 or 415, `pass` sends it on
-	// uninspected.
+	// uninspected. A bad line of a stream is refused all the same.
 	OnUnreadable string `json:"on_unreadable,omitempty"`
 
 	// What happens when the store of consents cannot be asked: `block` (the
@@ -70,8 +71,10 @@ type Gate struct {
 	OnStoreError string `json:"on_store_error,omitempty"`
 
 	// Media types, such as `image/*`, whose bodies are no fields and may be sent
-	// on. They can hide where they were taken, so they pass only where
-	// `location.media` may.
+	// on. Unless `location.media` passes, photos and films of the formats that
+	// internal/media knows lose the place where they were taken, or go where that
+	// cannot be done, and other images are refused with 415. What is neither, such
+	// as sound of a format that is not known, passes as it came.
 	Media []string `json:"media,omitempty"`
 
 	// The cookies that carry the session. To a first party they, and the
