@@ -43,7 +43,7 @@ func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) (err erro
 		if f.live != nil {
 			f.live.abort()
 		}
-		if e != http.ErrAbortHandler || f.problem == nil || f.live != nil && f.live.started() {
+		if aborted, _ := e.(error); !errors.Is(aborted, http.ErrAbortHandler) || f.problem == nil || f.live != nil && f.live.started() {
 			panic(e)
 		}
 		err = f.end(nil)

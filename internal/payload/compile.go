@@ -205,7 +205,9 @@ func Compile(s Spec) (*Matcher, error) {
 	}
 	for _, k := range []string{"lat", "latitude", "lon", "lng", "long", "longitude"} {
 		// Known in any case: a position may be governed by its object's path.
-		m.keys[k] = m.keys[k] // present, if only as 0
+		if _, ok := m.keys[k]; !ok {
+			m.keys[k] = 0
+		}
 	}
 	for k, e := range m.keys {
 		m.keys[k] = e.withRole(coordinateRole(k))

@@ -288,7 +288,7 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 // textName returns roleSealed for a name that is rather a piece of a text in
 // which a category is named.
 func (s *Scan) textName(name []byte) role {
-	if bytes.IndexAny(name, "{\"") >= 0 && s.names(name) {
+	if bytes.ContainsAny(name, "{\"") && s.names(name) {
 		return roleSealed
 	}
 	return 0

@@ -295,7 +295,7 @@ func (s *Scan) lookBetweenNULs(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	if bytes.IndexAny(plain, "{[=") >= 0 {
+	if bytes.ContainsAny(plain, "{[=") {
 		return in, Sealed
 	}
 	before := s.noted()
@@ -352,7 +352,7 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 		i = start // a string, unless it is prose in quotes
 	}
 	if i < 0 {
-		if bytes.IndexAny(text, "{\"") >= 0 && s.names(text) {
+		if bytes.ContainsAny(text, "{\"") && s.names(text) {
 			return in, Sealed
 		}
 		return in, Unopened

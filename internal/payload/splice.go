@@ -88,7 +88,8 @@ func (s *Scan) apply(j *job, dst []byte, around Part, gov int) (out []byte, ok b
 	if w.out == nil {
 		return w.src, true
 	}
-	out = append(w.out, w.src[w.at:]...)
+	w.out = append(w.out, w.src[w.at:]...)
+	out = w.out
 	if lo := int(s.region[0]); s.syn == synForm && lo > 0 && len(out) == lo && out[lo-1] == '?' {
 		out = out[:lo-1] // an address whose whole query is gone
 	}
