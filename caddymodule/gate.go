@@ -322,6 +322,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if refusal := v.decide(); refusal != nil {
 		if g.Mode != modeObserve {
 			g.app.metrics.countRequest(g.Recipient, refusal.Kind)
+			if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" && !v.read {
+				w.Header().Set("Connection", "close") // the body that was announced never comes
+			}
 			v.empty()
 			refusal.write(w)
 			return nil

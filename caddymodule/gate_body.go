@@ -279,17 +279,29 @@ func (j judge) checkPart(part *codec.Part, content []byte) *Problem {
 	} else if k == bodyLines {
 		return unsupportedType("a part of the form holds lines, which are read as a body alone")
 	}
-	readable := part.ContentType == "" && !part.HasFile || strings.HasPrefix(part.ContentType, "text/") || kindOfType(part.ContentType) != bodyOther
+	for name := range part.Header {
+		switch name {
+		case "Content-Disposition", "Content-Type", "Content-Transfer-Encoding", "Content-Length":
+		default:
+			return unsupportedType("a part of the form has a header that is not read: " + partHeader)
+		}
+	}
+	// A field is a text; what else there is, is a file.
+	field := !part.HasFile && (part.ContentType == "" || part.ContentType == "text/plain")
+	readable := field || kindOfType(part.ContentType) == bodyJSON || kindOfType(part.ContentType) == bodyForm
 	switch {
+	case len(content) == 0:
 	case (cleaner{}).Known(content), !readable:
 		if !j.g.listed(part.ContentType) && !j.opens(content) {
 			return unsupportedType("the form holds a file of a type that is not listed with `media`")
 		}
-	case looksBinary(content):
+	case !isText(content):
 		return unsupportedType("a field of the form holds bytes that are no text")
 	}
 	return nil
 }
+
+const partHeader = "send Content-Disposition, Content-Type and Content-Length alone"
 
 // opens reports whether a whole content is of a codec and is no photo.
 func (j judge) opens(content []byte) bool {
@@ -301,14 +313,6 @@ func (j judge) opens(content []byte) bool {
 		scan.Free()
 	}
 	return err == nil && opened
-}
-
-// looksBinary reports whether bytes are no text in UTF-8 that anyone writes.
-func looksBinary(b []byte) bool {
-	if len(b) > 512 {
-		b = b[:512]
-	}
-	return bytes.IndexByte(b, 0) >= 0
 }
 
 // areLines reports whether a body that is not one JSON text is several, one a

@@ -148,30 +148,37 @@ func (rs pathRules) hide(u *url.URL) string {
 	return (&url.URL{Path: "/" + strings.Join(read, "/")}).EscapedPath()
 }
 
-// setPath replaces the path, also where Caddy keeps the original request.
+// setPath replaces the path, also where Caddy keeps the original request, whose
+// path may have a prefix that a handler before the gate has taken off.
 func (v *visit) setPath(escaped string) {
-	set := func(r *http.Request) {
-		if r.URL == nil {
+	before := v.r.URL.EscapedPath()
+	replacePath(v.r, escaped)
+	v.setOriginal(func(orig *http.Request) {
+		if orig.URL == nil {
 			return
 		}
-		u := *r.URL
-		text, err := url.PathUnescape(escaped)
-		if err != nil {
-			return
+		u := *orig.URL
+		orig.URL = &u
+		if prefix, ok := strings.CutSuffix(u.EscapedPath(), before); ok {
+			replacePath(orig, prefix+escaped)
+		} else {
+			replacePath(orig, escaped) // what it was is not to be told apart
 		}
-		u.Path, u.RawPath = text, ""
-		if u.EscapedPath() != escaped {
-			u.RawPath = escaped
-		}
-		*r.URL = u
-		_, query, has := strings.Cut(r.RequestURI, "?")
-		r.RequestURI = escaped
-		if has {
-			r.RequestURI += "?" + query
-		}
+	})
+}
+
+func replacePath(r *http.Request, escaped string) {
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return
 	}
-	set(v.r)
-	// A handler before the gate may have taken a prefix off the path. The
-	// original then is another path, and the pattern is not about it.
-	v.setOriginal(func(orig *http.Request) { set(orig) })
+	r.URL.Path, r.URL.RawPath = text, ""
+	if r.URL.EscapedPath() != escaped {
+		r.URL.RawPath = escaped
+	}
+	_, query, has := strings.Cut(r.RequestURI, "?")
+	r.RequestURI = escaped
+	if has {
+		r.RequestURI += "?" + query
+	}
 }

@@ -89,7 +89,10 @@ func (j judge) apply(m *message, ru ruling, rep *payload.Report) ([]byte, *Probl
 		return nil, unsupportedType("a photo of this kind may hold where it was taken, and that may not pass here now")
 	}
 	if m.scan == nil {
-		return m.raw, nil
+		if m.kind == bodyOther {
+			return m.raw, nil
+		}
+		return m.finish(m.plain)
 	}
 	out, r := m.scan.Apply(nil, ru.envelope, ru.parts)
 	rep.Add(&r)
@@ -168,6 +171,9 @@ func (v *visit) readBody() *Problem {
 	}
 	mediaType, _ := mediaTypeOf(r.Header)
 	if kindOfType(mediaType) == bodyLines {
+		if _, err := codec.ParseEncodings(r.Header.Values("Content-Encoding")); err != nil {
+			return unsupportedEncoding() // before a client is told to go on
+		}
 		in := bufio.NewReaderSize(r.Body, 512)
 		head, _ := in.Peek(4) // what went wrong shows again
 		enc, p := encodingOf(r.Header, head)
@@ -306,10 +312,7 @@ func withQuery(uri, query string) string {
 // handles it after the gate: neither its body, nor what one who granted nothing
 // would not let pass.
 func (v *visit) empty() {
-	r := v.r
-	if r.Body != nil && !v.read {
-		_ = r.Body.Close()
-	}
+	r := v.r // the server closes its body, and waits for none that a client holds back
 	r.Body, r.ContentLength, r.Trailer, r.TransferEncoding = http.NoBody, 0, nil, nil
 	r.GetBody = nil
 	r.Header.Del("Content-Length")

@@ -47,8 +47,11 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 	}
 	if part := claims(text); len(part) > 0 {
 		out, err := codec.URLRaw.Decode(dst, part)
-		if err != nil || len(out)-len(dst) > limit {
-			return dst, nil, payload.Unopened
+		switch {
+		case err != nil:
+			return dst, nil, payload.Sealed
+		case len(out)-len(dst) > limit:
+			return dst, nil, payload.Burst
 		}
 		return out, signed{}, payload.Opened
 	}
@@ -191,12 +194,17 @@ func unmasked(b []byte) []byte {
 // claims returns the second part of a JSON Web Token (RFC 7519), in base64url;
 // nil for what is none.
 func claims(text []byte) []byte {
-	if !bytes.HasPrefix(text, []byte("eyJ")) {
+	if len(text) < minMasked || text[0] != 'e' && text[0] != 'I' { // '{', or white space before it
 		return nil
 	}
 	parts := bytes.SplitN(text, []byte("."), 4)
-	if len(parts) != 3 || !bytes.HasPrefix(parts[1], []byte("eyJ")) {
+	if len(parts) != 3 {
 		return nil
+	}
+	for _, part := range parts[:2] {
+		if head, err := codec.URLRaw.Decode(nil, part[:len(part)/4*4]); err != nil || !looksLikeJSON(head) {
+			return nil
+		}
 	}
 	return parts[1]
 }

@@ -50,7 +50,7 @@ func withoutIDs(path string) string {
 	if rules == nil {
 		return path
 	}
-	if i := strings.Index(path, "://"); i >= 0 {
+	if i := strings.Index(path, "://"); i >= 0 && !strings.HasPrefix(path, "/") {
 		host, rest, _ := strings.Cut(path[i+3:], "/")
 		return path[:i+3] + host + withoutIDs("/"+rest)
 	}
@@ -61,10 +61,16 @@ func withoutIDs(path string) string {
 	if err != nil {
 		return withheld
 	}
-	u := &url.URL{Path: text, RawPath: path}
-	_, read, _ := readings(u)
-	if !slices.ContainsFunc(*rules, func(r pathRule) bool { return r.match(read) }) {
-		return path
+	_, read, _ := readings(&url.URL{Path: text, RawPath: path})
+	// A handler before the gate may have taken a prefix off, which the log has.
+	for i := range read {
+		if slices.ContainsFunc(*rules, func(r pathRule) bool { return r.match(read[i:]) }) {
+			hidden := rules.hide(&url.URL{Path: "/" + strings.Join(read[i:], "/")})
+			if i == 0 {
+				return hidden
+			}
+			return (&url.URL{Path: "/" + strings.Join(read[:i], "/")}).EscapedPath() + hidden
+		}
 	}
-	return rules.hide(u)
+	return path
 }

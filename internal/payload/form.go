@@ -50,6 +50,9 @@ func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) b
 
 // openForm reads the text as a query, with or without an address before it.
 func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
+	if bytes.IndexByte(bytes.TrimRight(text, "="), '=') < 0 {
+		return nil, Unopened // padding, and no pairs
+	}
 	if at.depth > maxInside || !printable(text) {
 		if s.namesField(text) || at.depth > maxInside && s.holdsMore(text) {
 			return nil, Sealed
@@ -119,6 +122,9 @@ func (s *Scan) fields(syn FormSyntax, lo, hi int, spare func(string) bool) error
 		}
 		for syn.lead && name < end && (src[name] == ' ' || src[name] == '\t') {
 			name++
+		}
+		if eq >= 0 && len(bytes.Trim(src[eq:end], "=")) == 0 {
+			eq = -1 // nothing, or the padding of what is no name
 		}
 		next := end + 1
 		if name == end {
@@ -286,8 +292,20 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 }
 
 // textName returns roleSealed for a name that is rather a piece of a text in
-// which a category is named.
+// which a category is named, or of a codec.
 func (s *Scan) textName(name []byte) role {
+	if op := s.m.spec.Inside.Opener; op != nil && len(name) >= minWrapped && op.Possible(name) && s.m.lookup(name) == 0 {
+		at := s.at
+		at.depth++
+		before := s.noted()
+		in, o := s.openCodec(name, at)
+		if in.scan != nil {
+			s.discard(in.scan, before)
+		}
+		if o == Sealed || in.scan != nil || in.photo != nil {
+			return roleSealed
+		}
+	}
 	if bytes.ContainsAny(name, "{\"") && s.names(name) {
 		return roleSealed
 	}

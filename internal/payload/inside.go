@@ -352,6 +352,9 @@ func (s *Scan) openJSON(text []byte, at place) (in inside, o Opening) {
 		i = start // a string, unless it is prose in quotes
 	}
 	if i < 0 {
+		i = bytes.Index(text, []byte(`{"`)) // in prose, say
+	}
+	if i < 0 {
 		if bytes.ContainsAny(text, "{\"") && s.names(text) {
 			return in, Sealed
 		}
@@ -623,13 +626,29 @@ func (s *Scan) names(text []byte) bool {
 		opened := before == '"' || before == '\''
 		if after < len(text) && (text[after] == ':' || text[after] == '=' || text[after] == ';' && serialized) && len(word) <= DefaultLimits.Key &&
 			(opened && quoted || braces && !opened && (before == '{' || before == ',' || before == '(')) {
-			if e := s.m.lookup(word); e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
+			e := s.m.lookup(word)
+			if e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
+				return true
+			}
+			if e.role()&rolePairName != 0 && s.namesPair(text[after+1:]) {
 				return true
 			}
 		}
 		before = 'a'
 	}
 	return false
+}
+
+// namesPair reports whether a text begins with a word in quotes that is a key
+// which a category claims: the name of a pair.
+func (s *Scan) namesPair(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n\\\"'")
+	n := 0
+	for n < len(text) && (wordByte(text[n]) || text[n] == ' ') {
+		n++
+	}
+	e := s.m.lookup(text[:n])
+	return e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0
 }
 
 // namesField reports whether a word before a '=' is a key that a category

@@ -240,7 +240,8 @@ func (w *splice) inside(h *Hit, p Part) bool {
 	} else {
 		c := in.scan
 		gov := 0
-		if !c.contains() || int(h.Start) < w.gov || p.Vector.kept[h.Path] {
+		judged := c.contains() || h.role&roleWhole != 0 && c.syn == synForm && len(in.seals) > 0
+		if !judged || int(h.Start) < w.gov || p.Vector.kept[h.Path] {
 			gov = len(c.Src)
 		}
 		if c.syn == synText && (p.Vector.judge.Looks == Off || p.Vector.exact[h.Path]) {
