@@ -331,7 +331,64 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 			return inside{scan: c}, o
 		}
 	}
-	return s.openPercent(text, at)
+	if in, o = s.openPercent(text, at); o != Unopened {
+		return in, o
+	}
+	return s.openToken(text, at)
+}
+
+// openToken opens what is of a codec in the middle of a text, such as behind
+// "Bearer ". A text with several of them is sealed.
+func (s *Scan) openToken(text []byte, at place) (in inside, o Opening) {
+	op := s.m.spec.Inside.Opener
+	if op == nil || at.depth > maxInside {
+		return in, Unopened
+	}
+	before := s.noted()
+	for start := 0; start < len(text); {
+		if !tokenByte(text[start]) {
+			start++
+			continue
+		}
+		end := start
+		for end < len(text) && tokenByte(text[end]) {
+			end++
+		}
+		run := text[start:end]
+		if len(run) >= minWrapped && len(run) < len(text) && op.Possible(run) {
+			found, o := s.openCodec(run, at)
+			worth := found.scan != nil || found.photo != nil
+			if o == Sealed || worth && (in.scan != nil || in.photo != nil) {
+				for _, c := range []*Scan{found.scan, in.scan} {
+					if c != nil {
+						s.discard(c, before)
+					}
+				}
+				return inside{}, Sealed
+			}
+			if worth {
+				in = found
+				in.seals = append(in.seals, around{text[:start], text[end:]})
+			}
+		}
+		start = end
+	}
+	if in.scan == nil && in.photo == nil {
+		return inside{}, Unopened
+	}
+	rest := in.seals[len(in.seals)-1].(around)
+	if !at.governed && s.m.looks.key(slices.Concat(rest.before, []byte(" "), rest.after)) != 0 {
+		if in.scan != nil {
+			s.discard(in.scan, before)
+		}
+		return inside{}, Sealed
+	}
+	return in, Opened
+}
+
+// tokenByte reports whether a byte may stand in base64 of either alphabet.
+func tokenByte(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_' || c == '='
 }
 
 // maxAround bounds what may stand before and after a JSON text in a value, such
