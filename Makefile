@@ -22,6 +22,7 @@ lint: bin/golangci-lint ## gofmt, go vet and golangci-lint
 
 bench: ## the ratios that the documentation quotes
 	$(GO) test ./internal/payload -run '^$$' -bench 'Ratio|Hostile' -benchtime 10x
+	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench 'Gateway|Detection' -benchtime 100x
 
 fuzz: ## every fuzz target for FUZZ (10s)
 	@for pkg in $$($(GO) list ./...); do \

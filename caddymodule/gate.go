@@ -297,7 +297,7 @@ func newLane(p *rules.Policy, subject, device []IDSource, records string, spec r
 	if err != nil {
 		return lane{}, err
 	}
-	return lane{plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p), subject: subject, device: device}, nil
+	return lane{plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p), subject: newSources(subject), device: newSources(device)}, nil
 }
 
 func jsonPaths(sources []IDSource) (paths []string) {

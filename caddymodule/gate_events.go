@@ -10,6 +10,7 @@ import (
 type eventStream struct {
 	f      *filter
 	buf    []byte
+	seen   bool // the beginning, where a byte order mark may stand
 	begun  bool
 	failed bool
 }
@@ -20,6 +21,9 @@ func (e *eventStream) Write(p []byte) (int, error) {
 		return 0, errFiltered
 	}
 	e.buf = append(e.buf, p...)
+	if !e.seen && len(e.buf) >= 3 {
+		e.seen, e.buf = true, bytes.TrimPrefix(e.buf, []byte("\xef\xbb\xbf"))
+	}
 	for {
 		end := eventEnd(e.buf)
 		if end < 0 {

@@ -17,28 +17,42 @@ const gateHeader = "Consent-Gate"
 // headerRules are the categories that each header may hold, by its name as it
 // is compared: folded, since X_Imei is X-Imei to many a server.
 type headerRules struct {
-	exact  map[string][]payload.Category // by canonical name
+	exact  map[string]headerRule // by canonical name
 	folded map[string][]payload.Category
+
+	forwardedFor []payload.Category // of X-Forwarded-For
 
 	place    payload.Category // where photos were taken
 	hasPlace bool
 }
 
 func newHeaderRules(p *rules.Policy) headerRules {
-	h := headerRules{exact: p.Headers(), folded: map[string][]payload.Category{}}
-	for name, cats := range h.exact {
+	h := headerRules{exact: map[string]headerRule{}, folded: map[string][]payload.Category{}}
+	for name := range ordinary {
+		h.exact[name] = headerRule{ordinary: true}
+	}
+	for name, cats := range p.Headers() {
+		h.exact[name] = headerRule{cats, ordinary[name]}
 		f := payload.Fold(name)
 		h.folded[f] = append(h.folded[f], cats...)
 	}
+	h.forwardedFor = h.of("X-Forwarded-For").categories
 	h.place, h.hasPlace = p.Category("location.media")
 	return h
 }
 
-func (h headerRules) categories(name string) []payload.Category {
-	if cats, ok := h.exact[name]; ok || !strings.ContainsAny(name, "_.") {
-		return cats
+// headerRule is what is known of a header by its name.
+type headerRule struct {
+	categories []payload.Category
+	ordinary   bool
+}
+
+func (h *headerRules) of(name string) headerRule {
+	r, ok := h.exact[name]
+	if !ok && (strings.IndexByte(name, '_') >= 0 || strings.IndexByte(name, '.') >= 0) {
+		r.categories = h.folded[payload.Fold(name)]
 	}
-	return h.folded[payload.Fold(name)]
+	return r
 }
 
 // place returns the category of where photos were taken.
@@ -46,56 +60,77 @@ func (ln *lane) place() (payload.Category, bool) {
 	return ln.headers.place, ln.headers.hasPlace
 }
 
-// applyHeaders returns the headers as the recipient may have them. ok is false
-// when one of them blocks.
-func (ln *lane) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part payload.Part, rep *payload.Report) (out http.Header, ok bool) {
+// headerEdit is one change of a request's headers.
+type headerEdit struct {
+	name   string
+	values []string
+	gone   bool
+}
+
+// edit makes the changes, in the map itself: whoever kept an older copy of the
+// request has the same one.
+func edit(h http.Header, edits []headerEdit) {
+	for _, e := range edits {
+		if e.gone {
+			delete(h, e.name)
+		} else {
+			h[e.name] = e.values
+		}
+	}
+}
+
+// applyHeaders returns what is to be changed for the headers to be as the
+// recipient may have them. ok is false when one of them blocks.
+func (ln *lane) applyHeaders(g *Gate, in http.Header, rel *rules.Release, part payload.Part, rep *payload.Report) (edits []headerEdit, ok bool) {
 	rec := ln.rules.Recipient()
 	first := rec.Kind == rules.FirstParty
-	out = make(http.Header, len(in)+2)
 	for name, values := range in {
 		if rec.Headers != nil && !slices.Contains(rec.Headers, name) && !framing[name] {
+			edits = append(edits, headerEdit{name: name, gone: true})
 			continue
 		}
+		var made []string
 		switch {
 		case name == "Cookie":
-			values, ok = ln.applyCookies(g, values, first, part, rep)
+			made, ok = ln.applyCookies(g, values, first, part, rep)
 		case first && name == "Authorization":
-			ok = true
+			made, ok = values, true
 		default:
-			values, ok = ln.applyHeader(name, values, rel, part, rep)
+			made, ok = ln.applyHeader(name, values, rel, part, rep)
 		}
 		if !ok {
 			return nil, false
 		}
-		if len(values) > 0 {
-			out[name] = values
+		if len(made) == 0 || !slices.Equal(made, values) {
+			edits = append(edits, headerEdit{name, made, len(made) == 0})
 		}
 	}
 	// reverse_proxy adds these from the connection, unless they are nil.
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if rec.Headers != nil && !slices.Contains(rec.Headers, name) {
-			out[name] = nil
+			edits = append(edits, headerEdit{name: name})
 		}
 	}
-	for _, c := range ln.headers.categories("X-Forwarded-For") {
+	for _, c := range ln.headers.forwardedFor {
 		if rel.Action(c).Op != payload.Pass {
-			out["X-Forwarded-For"] = nil
+			edits = append(edits, headerEdit{name: "X-Forwarded-For"})
 		}
 	}
-	return out, true
+	return edits, true
 }
 
 // applyHeader deals with one header: by its name where a category claims it,
 // else by what its values hold.
 func (ln *lane) applyHeader(name string, values []string, rel *rules.Release, part payload.Part, rep *payload.Report) (out []string, ok bool) {
-	cats := ln.headers.categories(name)
+	rule := ln.headers.of(name)
+	cats := rule.categories
 	act := payload.Action{}
 	for _, c := range cats {
 		act = payload.Stricter(act, rel.Action(c))
 	}
 	switch act.Op {
 	case payload.Pass:
-		if ordinary[name] {
+		if rule.ordinary {
 			return values, true
 		}
 		return ln.lookInto(values, part, rep)
@@ -131,7 +166,7 @@ var ordinary = func() map[string]bool {
 		"Keep-Alive", "Last-Modified", "Max-Forwards", "Pragma", "Priority", "Range", "Retry-After", "Sec-Fetch-Dest",
 		"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Sec-Websocket-Accept", "Sec-Websocket-Key",
 		"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Server", "Strict-Transport-Security", "Te", "Traceparent", "Trailer",
-		"Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Vary", "Via",
+		"Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "Vary", "Via",
 		"Www-Authenticate",
 	} {
 		set[name] = true
@@ -221,32 +256,36 @@ func transformed(values []string, t payload.Transformer, p *payload.Params) []st
 
 // gateHeader renders the header as a dictionary of RFC 9651.
 func (v *visit) gateHeader() string {
-	p := v.rt.of.Policy
-	b := make([]byte, 0, 128)
-	b = append(b, "recipient="...)
+	var room [256]byte
+	b := append(room[:0], "recipient="...)
 	b = append(b, v.ln.rules.Recipient().ID...)
 	b = append(b, ", policy="...)
 	b = append(b, v.rt.name...)
-	list := func(key string, each func(func(payload.Category))) {
-		n := 0
-		each(func(c payload.Category) {
-			if n == 0 {
-				b = append(append(append(b, ", "...), key...), "=("...)
-			} else {
-				b = append(b, ' ')
-			}
-			n++
-			b = append(b, p.CategoryName(c)...)
-		})
-		if n > 0 {
-			b = append(b, ')')
-		}
-	}
 	if v.stream != nil {
 		return string(append(b, ", streamed"...))
 	}
-	list("dropped", v.report.Dropped)
-	list("changed", v.report.Changed)
+	before, names := 0, 0
+	open := func(list string) {
+		before, names = len(b), 0
+		b = append(b, list...)
+	}
+	name := func(c payload.Category) {
+		if names++; names > 1 {
+			b = append(b, ' ')
+		}
+		b = append(b, v.rt.of.Policy.CategoryName(c)...)
+	}
+	end := func() {
+		if b = append(b, ')'); names == 0 {
+			b = b[:before]
+		}
+	}
+	open(", dropped=(")
+	v.report.Dropped(name)
+	end()
+	open(", changed=(")
+	v.report.Changed(name)
+	end()
 	if v.report.Blocked > 0 {
 		b = append(b, ", blocked="...)
 		b = strconv.AppendInt(b, int64(v.report.Blocked), 10)

@@ -101,7 +101,11 @@ func (v *visit) toClient(text bool, msg []byte) ([]byte, error) {
 	if v.rt.down == nil {
 		return msg, nil
 	}
-	return v.inspect(v.down, text, msg)
+	j := v.down
+	if rt := v.g.route.Load(); rt != v.rt {
+		j.ln = rt.down
+	}
+	return v.inspect(j, text, msg)
 }
 
 // inspect rewrites one message of a WebSocket. The subject's state is looked at

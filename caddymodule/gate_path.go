@@ -84,6 +84,12 @@ func readings(u *url.URL) (segments, read []string, plain bool) {
 	}
 	text = strings.ReplaceAll(text, "\\", "/")
 	read = strings.Split(strings.Trim(path.Clean("/"+text), "/"), "/")
+	for i, s := range read {
+		// Path parameters, and what some file systems and C strings leave off.
+		s, _, _ = strings.Cut(s, "\x00")
+		s, _, _ = strings.Cut(s, ";")
+		read[i] = strings.TrimRight(s, " .")
+	}
 	plain = len(read) == len(segments)
 	for i := 0; plain && i < len(read); i++ {
 		t, err := url.PathUnescape(segments[i])

@@ -168,6 +168,13 @@ func (f *filter) finish(err error) error {
 	var ru ruling
 	if f.problem == nil {
 		out, ru, f.problem = f.decide()
+		if p := f.problem; p != nil && f.status >= 300 && (p.Kind == "unsupported-type" || p.Kind == "unreadable-body") {
+			// Of an error page or a redirect the status says enough.
+			out, f.problem = nil, nil
+			f.header.Del("Content-Type")
+			f.header.Del("Content-Encoding")
+			ru, f.problem = f.rule(nil)
+		}
 	}
 	if f.problem == nil {
 		f.problem = f.start(ru, len(out))

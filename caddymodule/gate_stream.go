@@ -233,10 +233,17 @@ func (s *lineStream) end(err error) {
 func (s *lineStream) Read(p []byte) (int, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	for s.out.Len() == 0 {
+	defer func() {
 		if s.closed.Load() {
-			s.end(http.ErrBodyReadAfterClose)
+			s.end(http.ErrBodyReadAfterClose) // Close came meanwhile, and left it to this one
 		}
+	}()
+	// Whoever reads on after Close sends a request again, and must not take what
+	// is left for all of it.
+	if s.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	for s.out.Len() == 0 {
 		if s.err != nil {
 			return 0, s.err
 		}

@@ -15,7 +15,24 @@ type lane struct {
 	plan            *rules.Plan
 	rules           *rules.Route
 	headers         headerRules
-	subject, device []IDSource
+	subject, device []source
+}
+
+// source is an IDSource, ready to be asked.
+type source struct {
+	IDSource
+	header string // canonical; "": it is no header
+}
+
+func newSources(list []IDSource) (sources []source) {
+	for _, s := range list {
+		header := ""
+		if name, ok := strings.CutPrefix(s.Placeholder, "{http.request.header."); ok && strings.IndexByte(name, '}') == len(name)-1 {
+			header = http.CanonicalHeaderKey(name[:len(name)-1])
+		}
+		sources = append(sources, source{s, header})
+	}
+	return sources
 }
 
 // judge decides on the messages of one request that take one lane.
@@ -49,7 +66,7 @@ func newJudge(g *Gate, ln *lane, r *http.Request) judge {
 }
 
 // named reads what the sources outside the body say.
-func (j judge) named(sources []IDSource, kind consent.Kind) []namedID {
+func (j judge) named(sources []source, kind consent.Kind) []namedID {
 	identifier := j.g.app.Identifier()
 	if len(sources) == 0 || identifier == nil {
 		return nil
@@ -90,7 +107,7 @@ func (j judge) people(scan *payload.Scan) ([]consent.Subject, *Problem) {
 	n := records(scan)
 	people := make([]consent.Subject, n+1)
 	for _, of := range []struct {
-		sources []IDSource
+		sources []source
 		named   []namedID
 		kind    consent.Kind
 		set     func(i int, id consent.ID)
@@ -121,7 +138,7 @@ func records(scan *payload.Scan) int {
 }
 
 // identify resolves one kind of subject for n records and the request.
-func (j judge) identify(sources []IDSource, by []namedID, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
+func (j judge) identify(sources []source, by []namedID, kind consent.Kind, scan *payload.Scan, n int) ([]consent.ID, *Problem) {
 	ids := make([]consent.ID, n+1)
 	path := 0
 	for k, s := range sources {
@@ -165,7 +182,7 @@ func one(values []string, identify func(string) (consent.ID, bool)) (id consent.
 }
 
 // values returns what a source outside the body says.
-func (j judge) values(s IDSource) []string {
+func (j judge) values(s source) []string {
 	switch {
 	case s.Query != "":
 		return queryValues(j.r.URL.RawQuery, s.Query)
@@ -176,9 +193,8 @@ func (j judge) values(s IDSource) []string {
 		}
 		return values
 	}
-	// A header that is given twice would reach a placeholder as one text.
-	if name, ok := strings.CutPrefix(s.Placeholder, "{http.request.header."); ok && strings.IndexByte(name, '}') == len(name)-1 {
-		return j.r.Header[http.CanonicalHeaderKey(name[:len(name)-1])]
+	if s.header != "" { // one that is given twice would reach a placeholder as one text
+		return j.r.Header[s.header]
 	}
 	return []string{replacerOf(j.r).ReplaceAll(s.Placeholder, "")}
 }

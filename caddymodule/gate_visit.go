@@ -35,7 +35,7 @@ type visit struct {
 
 	query   string
 	path    string // escaped; "": as it came
-	headers http.Header
+	headers []headerEdit
 	release *rules.Release // of what stands outside all records
 	report  payload.Report
 }
@@ -175,6 +175,7 @@ func (v *visit) readBody() *Problem {
 			return unsupportedEncoding() // before a client is told to go on
 		}
 		in := bufio.NewReaderSize(r.Body, 512)
+		v.rest = in
 		head, _ := in.Peek(4) // what went wrong shows again
 		enc, p := encodingOf(r.Header, head)
 		if p != nil {
@@ -199,6 +200,7 @@ func (v *visit) readBody() *Problem {
 		return tooLarge(g.MaxBody)
 	}
 	if err != nil {
+		v.rest = r.Body // which goes on to say so
 		return unreadableText("the body could not be read to its end")
 	}
 	v.read = true
@@ -226,7 +228,7 @@ func (v *visit) startsWithLines(body []byte) bool {
 // forward puts what was decided in the place of what came.
 func (v *visit) forward() {
 	r := v.r
-	r.Header = v.headers
+	edit(r.Header, v.headers)
 	changed := false
 	switch {
 	case v.stream != nil:
@@ -256,8 +258,12 @@ func (v *visit) setBody(body []byte) {
 	r := v.r
 	r.ContentLength = int64(len(body))
 	r.TransferEncoding = nil
-	if len(r.Header["Content-Length"]) > 0 || len(body) != len(v.body) {
-		r.Header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if h := r.Header["Content-Length"]; len(h) > 0 || len(body) != len(v.body) {
+		var buf [20]byte
+		length := strconv.AppendInt(buf[:0], int64(len(body)), 10)
+		if len(h) != 1 || h[0] != string(length) {
+			r.Header["Content-Length"] = []string{string(length)}
+		}
 	}
 	if len(body) == 0 {
 		r.Body = http.NoBody
@@ -333,9 +339,9 @@ func (v *visit) empty() {
 	}
 	headers, ok := v.ln.applyHeaders(v.g, r.Header, stranger, part, &rep)
 	if !ok {
-		headers = http.Header{}
+		clear(r.Header)
 	}
-	r.Header = headers
+	edit(r.Header, headers)
 }
 
 // restore gives the request back as it came, for a gate that only observes.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"io"
 	"unicode/utf8"
 
 	"github.com/consentgate/consentgate/internal/codec"
@@ -55,15 +56,15 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 		}
 		return out, signed{}, payload.Opened
 	}
-	if e := codec.SniffEncoding(text); e != codec.Identity {
+	if e := codec.SniffEncoding(text); e != codec.Identity && !isText(text) {
 		out, err := e.Decode(dst, text, limit)
 		switch {
 		case err == nil:
 			return out, encodingSeal(e), payload.Opened
-		case e != codec.Deflate || errors.Is(err, codec.ErrTooLarge) || !utf8.Valid(text):
+		case e != codec.Deflate || errors.Is(err, codec.ErrTooLarge) || inflates(text):
 			return dst, nil, payload.Burst
 		}
-		// Some texts look like zlib by their first two bytes.
+		// Much looks like zlib by its first two bytes.
 	}
 	whole := text
 	text = withoutTail(text)
@@ -74,9 +75,9 @@ func (opener) Open(dst, text []byte, limit int) (out []byte, seal payload.Seal, 
 	out, err := b.Decode(dst, text)
 	switch {
 	case err == nil && len(out)-len(dst) <= limit && !telling(out[len(dst):]):
-		hides := unmasked(out[len(dst):]) != nil || isUTF16(out[len(dst):])
-		if len(text) < minMasked || !hides && (!ok || len(text) < minSealed || isHex(text)) {
-			return dst, nil, payload.Unopened // a word that decodes to something, as many do
+		made := out[len(dst):]
+		if len(text) < minMasked || unmasked(made) == nil && !isUTF16(made) && (!readable(made) || isHex(text)) {
+			return dst, nil, payload.Unopened // a token or a word, which decodes to something, as all do
 		}
 		return dst, nil, payload.Sealed
 	case err == nil && len(out)-len(dst) <= limit:
@@ -124,18 +125,60 @@ func isHex(text []byte) bool {
 // telling reports whether bytes are something to look into: a text, or of a codec
 // or a format that is known.
 func telling(b []byte) bool {
-	return codec.SniffEncoding(b) != codec.Identity || media.Sniff(b) != media.None || isText(b)
+	switch codec.SniffEncoding(b) {
+	case codec.Identity:
+	case codec.Deflate:
+		if inflates(b) {
+			return true
+		}
+	default:
+		return true
+	}
+	return media.Sniff(b) != media.None || isText(b)
 }
 
-// isUTF16 reports whether bytes are likely UTF-16: they say so, begin with a
-// bracket or a quote of two bytes, or a quarter of them are zero.
+// inflates reports whether what looks like zlib by its first two bytes goes on as
+// zlib, at least for a while.
+func inflates(b []byte) bool {
+	r, err := codec.Deflate.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	head := make([]byte, 64)
+	n, err := io.ReadFull(r, head)
+	return n > 0 && (err == nil || errors.Is(err, io.ErrUnexpectedEOF))
+}
+
+// minReadable is how many bytes must be nearly a text for that not to be chance.
+const minReadable = 24
+
+// readable reports whether bytes are a text but for a few of them.
+func readable(b []byte) bool {
+	if len(b) < minReadable {
+		return false
+	}
+	odd := 0
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError || r < ' ' && r != '\t' && r != '\n' && r != '\r' {
+			odd++
+		}
+		i += n
+	}
+	return 8*odd <= len(b)
+}
+
+// isUTF16 reports whether bytes are likely UTF-16: they begin with a bracket or a
+// quote of two bytes, or enough of them are zero.
 func isUTF16(b []byte) bool {
-	return len(b) > 1 && b[1] == 0 && bytes.IndexByte([]byte(`{["`), b[0]) >= 0 ||
-		bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) || 4*bytes.Count(b, []byte{0}) >= len(b)
+	return len(b) > 3 && b[1] == 0 && b[3] == 0 && bytes.IndexByte([]byte(`{["`), b[0]) >= 0 ||
+		4*bytes.Count(b, []byte{0}) >= len(b) ||
+		(bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))) && 8*bytes.Count(b, []byte{0}) >= len(b)
 }
 
 func isText(b []byte) bool {
-	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' }) < 0
+	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f }) < 0
 }
 
 // The marks with which texts begin in UTF-8 and UTF-16.
@@ -227,7 +270,7 @@ const minSealed = 32
 // dataHead returns how much of text is the head of a data URL in base64, up to
 // the comma; 0 where it is none.
 func dataHead(text []byte) int {
-	if len(text) < len(dataURL) || !bytes.EqualFold(text[:len(dataURL)], dataURL) {
+	if len(text) < len(dataURL) || text[0]|0x20 != 'd' || !bytes.EqualFold(text[:len(dataURL)], dataURL) {
 		return 0
 	}
 	n := bytes.IndexByte(text[:min(len(text), maxDataType)], ',') + 1

@@ -202,6 +202,7 @@ func TestResponsesAreFiltered(t *testing.T) {
 	}{
 		{"what cannot be read", "application/json", `{"nickname":`, 502},
 		{"a binary", "application/octet-stream", "\x00\x01", 502},
+		{"markup", "text/html", "<p>nickname</p>", 502},
 		{"too long", "application/json", `{"n":"` + strings.Repeat("0", 65<<10) + `"}`, 502},
 		{"events", "text/event-stream", "data: {\"nickname\":\"x\"}\n\n", 502},
 		{"bad lines", "application/x-ndjson", `{"nickname":` + "\n", 502},
@@ -211,6 +212,10 @@ func TestResponsesAreFiltered(t *testing.T) {
 		if r.Status != tt.status || r.Header.Get("Content-Type") != "application/problem+json" || strings.Contains(string(r.Body), "nickname") {
 			t.Errorf("%s: %d %s", tt.name, r.Status, r.Body)
 		}
+	}
+	s.upstream.answer(404, "text/html", "<p>nickname</p>")
+	if r := get("X-Client-Id", "c1"); r.Status != 404 || len(r.Body) > 0 {
+		t.Errorf("an error page: %d %s", r.Status, r.Body)
 	}
 	s.upstream.answer(200, "application/x-ndjson", `{"user_id":"u1","nickname":"x","page":1}`+"\n"+`{"user_id":"u2","nickname":"y","page":1}`+"\n")
 	if r := get("X-Client-Id", "c1"); r.Status != 200 || !strings.Contains(string(r.Body), `"x"`) || strings.Contains(string(r.Body), `"y"`) {

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"sync"
+
 	"github.com/consentgate/consentgate/internal/detect"
 	"github.com/consentgate/consentgate/internal/payload"
 )
@@ -13,12 +15,17 @@ func (d detector) Possible(text []byte) bool { return detect.Possible(text) }
 
 // Append implements payload.Detector.
 func (d detector) Append(dst []payload.Detected, text []byte) []payload.Detected {
-	var buf [8]detect.Match
-	for _, m := range detect.Append(buf[:0], text, d.want) {
+	room := matches.Get().(*[]detect.Match)
+	defer matches.Put(room)
+	*room = detect.Append((*room)[:0], text, d.want)
+	for _, m := range *room {
 		dst = append(dst, payload.Detected{Start: m.Start, End: m.End, Kinds: uint32(m.Kinds)})
 	}
 	return dst
 }
+
+// matches are slices for what is found in one text.
+var matches = sync.Pool{New: func() any { return new([]detect.Match) }}
 
 // Number implements payload.Detector.
 func (d detector) Number(text []byte) uint32 { return uint32(detect.Number(text, d.want)) }

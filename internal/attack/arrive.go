@@ -16,6 +16,7 @@ type Arrived struct {
 	Header  http.Header
 	Body    []byte // without the chunks
 	Trailer http.Header
+	Cut     bool // it broke off before its end
 }
 
 // Missing says what was to arrive of the case and did not, or not as it was

@@ -40,12 +40,15 @@ var warps = []warp{
 	{name: "control-in-string", text: func(_ *crafter, s string) string { return strings.ReplaceAll(s, `":"`, "\":\"\n\t") }},
 	{name: "lone-surrogate-key", text: func(_ *crafter, s string) string { return strings.Replace(s, `":`, `\ud800":`, 1) }},
 	{name: "lone-surrogate-value", text: func(c *crafter, s string) string {
-		if c.c.Wrapping != "none" && c.inner == nil {
-			return s // what it stands before then is no longer of its codec, to anyone
+		if c.c.Wrapping != "none" && c.inner == nil || strings.HasPrefix(c.c.Place, "pair-") {
+			return s // what it stands before is no longer of its codec, or another name, to anyone
 		}
 		return strings.Replace(s, `":"`, `":"\udc00`, 1)
 	}},
 	{name: "bad-utf8", text: func(c *crafter, s string) string {
+		if c.inner != nil && !strings.HasPrefix(c.c.Wrapping, "base64") {
+			return s // a JSON string cannot hold it
+		}
 		return strings.Replace(s, `":`, []string{"\xff\":", "\xc0\xaf\":", "\xed\xa0\x80\":"}[c.r.IntN(3)], 1)
 	}},
 	{name: "bad-escape", text: func(_ *crafter, s string) string { return strings.Replace(s, `":"`, `":"\x41\u00g0`, 1) }},
@@ -91,7 +94,7 @@ var warps = []warp{
 			return s // no reader takes the inside of a text for another charset
 		}
 		return strings.NewReplacer(`"`, "+ACI-", "{", "+AHs-", "}", "+AH0-").Replace(s)
-	}, wire: charset("utf-7")},
+	}, wire: retype("application/json; charset=utf-7")},
 	{name: "gbk", wire: charset("gbk")},
 	{name: "two-types", wire: func(c *crafter) { c.c.header("Content-Type", "image/png") }},
 	{name: "two-types-first", wire: func(c *crafter) {
@@ -178,13 +181,16 @@ func charset(name string) func(*crafter) {
 	}
 }
 
+// retype says another Content-Type.
 func retype(value string) func(*crafter) {
 	return func(c *crafter) {
 		for i, h := range c.c.Header {
 			if h.Name == "Content-Type" {
 				c.c.Header[i].Value = value
+				return
 			}
 		}
+		c.c.header("Content-Type", value)
 	}
 }
 

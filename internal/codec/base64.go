@@ -3,6 +3,8 @@ package codec
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -73,7 +75,7 @@ var base64Kinds = func() (kinds [256]uint8) {
 // is base64.
 func SniffBase64(text []byte) (b Base64, ok bool) {
 	text = trimBase64(text)
-	if len(text) < minBase64 || !worthDecoding(text) {
+	if len(text) < minBase64 || !mayBegin(text) || !worthDecoding(text) {
 		return 0, false
 	}
 	var seen [skipBase64 + 1]int
@@ -102,6 +104,9 @@ func SniffBase64(text []byte) (b Base64, ok bool) {
 // trimBase64 takes white space away at the ends, where it says nothing. Spaces at the end stay if they make whole groups of four characters
 // of an unpadded text: then each was a '+'.
 func trimBase64(text []byte) []byte {
+	if n := len(text); n == 0 || text[0] > ' ' && text[n-1] > ' ' {
+		return text // as most are
+	}
 	text = bytes.Trim(bytes.TrimLeft(text, " "), "\r\n\t")
 	if bare := bytes.TrimRight(text, " \r\n\t"); len(bare) < len(text) {
 		n, all := 0, 0
@@ -120,31 +125,100 @@ func trimBase64(text []byte) []byte {
 	return text
 }
 
+// mayBegin is false only for a text, of 8 bytes or more, that is not worth
+// decoding. It tells so by the first two characters, which decode to a byte and
+// half of the next, and most words begin like nothing at all.
+func mayBegin(text []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	x := binary.LittleEndian.Uint64(text)
+	if pads := x ^ '='*ones; ((x-' '*ones)&^x|(pads-ones)&^pads)&highs != 0 {
+		return true // line breaks or padding among them
+	}
+	if text[6] == 'Z' && text[7] == '0' {
+		return true // as the "ftyp" of HEIF and AVIF has it, whatever comes before
+	}
+	a, b := base64Bits[text[0]], base64Bits[text[1]]
+	if a == noBits || b == noBits {
+		return false
+	}
+	return base64Begins[a]>>b&1 != 0
+}
+
+// base64Begins has, by the first character, a bit for each second one with which
+// something begins that is worth decoding.
+var base64Begins = func() (begins [64]uint64) {
+	for first := range 256 {
+		for second := range 256 {
+			if beginsWell(byte(first), byte(second)) {
+				begins[first>>2] |= 1 << (first&3<<4 | second>>4)
+			}
+		}
+	}
+	return begins
+}()
+
+// beginsWell reports whether text, an encoding or an image may begin with two
+// bytes. JSON begins like text.
+func beginsWell(a, b byte) bool {
+	for _, magic := range imageHeads {
+		if a == magic[0] && b == magic[1] {
+			return true
+		}
+	}
+	return a == 0x1f && b == 0x8b || zlibHeader([]byte{a, b}) || a == 0x28 && b == 0xb5 || a&0xf0 == 0x50 && b == 0x2a ||
+		isText([]byte{a, b})
+}
+
 // worthDecoding decodes the head of text and reports whether it begins like
 // something that can hold personal data.
 func worthDecoding(text []byte) bool {
-	var buf [base64Head]byte
-	head := buf[:0]
-	for _, c := range text {
-		kind := base64Kinds[c]
-		if kind == noBase64 {
-			return false
+	var head [base64Head / 4 * 3]byte
+	var group uint32
+	chars, n := 0, 0
+chars:
+	for i := 0; i < len(text) && n < len(head); i++ {
+		c := text[i]
+		bits := base64Bits[c]
+		if bits == noBits {
+			switch base64Kinds[c] {
+			case skipBase64:
+				continue
+			case noBase64:
+				return false
+			}
+			break chars // padding
 		}
-		if kind == padBase64 || len(head) == cap(head) {
-			break
-		}
-		if kind != skipBase64 {
-			head = append(head, standard(c))
+		group = group<<6 | uint32(bits)
+		if chars++; chars%4 == 0 {
+			head[n], head[n+1], head[n+2] = byte(group>>16), byte(group>>8), byte(group)
+			n += 3
 		}
 	}
-	var decoded [base64Head]byte
-	n, err := base64.RawStdEncoding.Decode(decoded[:], whole(head))
-	if err != nil || n == 0 {
-		return false
+	switch chars % 4 { // one character alone is less than a byte
+	case 2:
+		head[n] = byte(group >> 4)
+		n++
+	case 3:
+		head[n], head[n+1] = byte(group>>10), byte(group>>2)
+		n += 2
 	}
-	got := decoded[:n]
-	return SniffEncoding(got) != Identity || isImage(got) || isText(got) || isJSON(got)
+	got := head[:n]
+	return n > 0 && (isText(got) || SniffEncoding(got) != Identity || isImage(got) || isJSON(got))
 }
+
+const noBits = 0xff
+
+// base64Bits are the six bits that a character stands for, in either alphabet.
+var base64Bits = func() (bits [256]uint8) {
+	const standards = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for c := range bits {
+		bits[c] = noBits
+		if i := strings.IndexByte(standards, standard(byte(c))); i >= 0 {
+			bits[c] = uint8(i)
+		}
+	}
+	return bits
+}()
 
 // standard returns what stands for c in the standard alphabet.
 func standard(c byte) byte {
@@ -169,7 +243,7 @@ var imageHeads = [...]string{"\xff\xd8\xff", "\x89PNG", "GIF8", "RIFF", "II*\x00
 
 func isImage(head []byte) bool {
 	for _, magic := range imageHeads {
-		if bytes.HasPrefix(head, []byte(magic)) {
+		if head[0] == magic[0] && bytes.HasPrefix(head, []byte(magic)) {
 			return true
 		}
 	}
@@ -181,6 +255,11 @@ func isImage(head []byte) bool {
 // has it.
 func isJSON(head []byte) bool {
 	const space = " \t\r\n"
+	switch head[0] {
+	case '{', '[', ' ', '\t', '\r', '\n', 0xef:
+	default:
+		return false // most are known by their first byte
+	}
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), space)
 	if len(head) < 2 || head[0] != '{' && head[0] != '[' {
 		return false
@@ -193,7 +272,10 @@ func isJSON(head []byte) bool {
 // characters but white space.
 func isText(head []byte) bool {
 	for len(head) > 0 {
-		r, n := utf8.DecodeRune(head)
+		r, n := rune(head[0]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(head)
+		}
 		switch {
 		case r == utf8.RuneError && n == 1:
 			return !utf8.FullRune(head)

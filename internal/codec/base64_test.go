@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -98,6 +100,37 @@ func TestBase64DecodeErrors(t *testing.T) {
 	}
 	if _, ok := SniffBase64([]byte("eyJhIjoxfQ==eyJhIjoxfQ==")); !ok {
 		t.Error("what follows padding hides the base64 before it")
+	}
+}
+
+// TestMayBegin: what is worth decoding is never passed over by its first two
+// characters.
+func TestMayBegin(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_ =\r\n\t.{"
+	heads := append([]string{"\x1f\x8b\x08", "x\x9c\xed", "\x28\xb5\x2f\xfd", "\x5a\x2a\x4d\x18", "\x00\x00\x00\x18ftypavif", "值", "\ufeff{\"", "[{", " {}"}, imageHeads[:]...)
+	worth := 0
+	for range 200_000 {
+		text := make([]byte, minBase64+r.IntN(20))
+		for i := range text {
+			text[i] = letters[r.IntN(len(letters))]
+		}
+		if r.IntN(2) == 0 {
+			made := append([]byte(heads[r.IntN(len(heads))]), text...)
+			text = Base64(r.IntN(len(base64Encodings))).Encode(nil, made[:6+r.IntN(len(made)-5)])
+			for range r.IntN(3) {
+				text = slices.Insert(text, r.IntN(len(text)), "\r\n\t"[r.IntN(3)])
+			}
+		}
+		if worthDecoding(text) {
+			worth++
+			if !mayBegin(text) {
+				t.Fatalf("%q is passed over", text)
+			}
+		}
+	}
+	if worth < 50_000 {
+		t.Errorf("only %d texts were worth decoding", worth)
 	}
 }
 

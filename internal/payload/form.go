@@ -240,7 +240,7 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, kind fieldKind) {
 			}
 		}
 	}
-	if m.looks.any && !kind.opaque && len(raw) >= minInside && h.role&roleSealed == 0 && s.promising(raw, governed) {
+	if m.looks.any && !kind.opaque && len(raw) >= minInside && h.role&roleSealed == 0 && m.promising(s.syn, raw, governed) {
 		s.lookInto(raw, hit, h, place{name.path, name.sym, name.frame, s, governed, s.at.record, opensRecords, s.at.depth + 1})
 	}
 }

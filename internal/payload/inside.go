@@ -127,8 +127,7 @@ func (s *Scan) spend(n int) bool {
 
 // promising reports whether a look into the raw text of a string may show
 // anything. It may err only on the side of looking.
-func (s *Scan) promising(raw []byte, governed bool) bool {
-	m := s.m
+func (m *Matcher) promising(syn syntax, raw []byte, governed bool) bool {
 	first := raw
 	for len(first) > 1 && (first[0] == ' ' || first[0] == '+' || first[0] == '\t' || first[0] == '\n' || first[0] == '\r') {
 		first = first[1:]
@@ -137,13 +136,13 @@ func (s *Scan) promising(raw []byte, governed bool) bool {
 	case '{', '[', '\\', '"':
 		return true
 	}
-	if s.syn == synParts && m.spec.Inside.Cleaner != nil && m.spec.Inside.Cleaner.Known(raw) {
+	if syn == synParts && m.spec.Inside.Cleaner != nil && m.spec.Inside.Cleaner.Known(raw) {
 		return true
 	}
 	if o := m.spec.Inside.Opener; o != nil && o.Possible(raw) {
 		return true
 	}
-	if hasPairs(raw) || bytes.IndexByte(raw, '{') >= 0 || s.syn == synJSON && hidden(raw) {
+	if marks, escapes := holds(raw); marks || escapes && syn == synJSON && hidden(raw) {
 		return true
 	}
 	d := m.spec.Inside.Detector
@@ -165,20 +164,27 @@ func hidden(raw []byte) bool {
 	}
 }
 
-// hasPairs reports whether text holds a '=', a '%' or a '+'.
-func hasPairs(text []byte) bool {
-	for ; len(text) >= 8; text = text[8:] {
-		x := binary.LittleEndian.Uint64(text)
-		if ((x^'='*ones-ones)|(x^'%'*ones-ones)|(x^'+'*ones-ones))&^x&highs != 0 {
-			return true
+// holds reports whether text holds a '=', '%', '+' or '{', and whether it holds a
+// backslash.
+func holds(text []byte) (marks, escapes bool) {
+	if len(text) < 8 {
+		for _, c := range text {
+			marks = marks || c == '=' || c == '%' || c == '+' || c == '{'
+			escapes = escapes || c == '\\'
+		}
+		return marks, escapes
+	}
+	var m, e uint64
+	for i := 0; ; i += 8 {
+		i = min(i, len(text)-8) // the last eight overlap those before
+		x := binary.LittleEndian.Uint64(text[i : i+8])
+		equals, percent, plus, brace, back := x^'='*ones, x^'%'*ones, x^'+'*ones, x^'{'*ones, x^'\\'*ones
+		m |= (equals-ones)&^equals | (percent-ones)&^percent | (plus-ones)&^plus | (brace-ones)&^brace
+		e |= (back - ones) &^ back
+		if i == len(text)-8 {
+			return m&highs != 0, e&highs != 0
 		}
 	}
-	for _, c := range text {
-		if c == '=' || c == '%' || c == '+' {
-			return true
-		}
-	}
-	return false
 }
 
 // lookInto looks into the string whose raw text is given. hit is its index, or
@@ -353,6 +359,9 @@ func (s *Scan) openToken(text []byte, at place) (in inside, o Opening) {
 		end := start
 		for end < len(text) && tokenByte(text[end]) {
 			end++
+		}
+		for text[start] == '/' && start < end-1 {
+			start++ // of an address
 		}
 		run := text[start:end]
 		if len(run) >= minWrapped && len(run) < len(text) && op.Possible(run) {

@@ -354,7 +354,7 @@ func TestHostileNesting(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if spent := 8*len(in) + 1<<20 - s.bytes; spent > 8*len(in)+2<<20 || cap(s.arena) > 16*len(in)+4<<20 {
+		if spent := 16*len(in) + 8<<20 - s.bytes; spent > 16*len(in)+9<<20 || cap(s.arena) > 32*len(in)+16<<20 {
 			t.Errorf("%s: %d bytes looked at for %d, %d kept", name, spent, len(in), cap(s.arena))
 		}
 		s.Free()

@@ -181,13 +181,16 @@ func (s *Scan) detect(text []byte, at place) *Scan {
 			i += n
 		}
 	}
+	s.found = d.Append(s.found[:0], valid)
+	if kinds := numberKinds(d, text); kinds != 0 {
+		s.found = append(s.found[:0], Detected{0, len(text), kinds})
+	}
+	if len(s.found) == 0 {
+		return nil
+	}
 	c := s.child(text, at)
 	c.syn = synText
-	c.found = d.Append(c.found[:0], valid)
-	if kinds := numberKinds(d, text); kinds != 0 {
-		c.found = append(c.found[:0], Detected{0, len(text), kinds})
-	}
-	c.spans(c.found)
+	c.spans(s.found)
 	if len(c.Hits) == 0 {
 		c.Free()
 		return nil

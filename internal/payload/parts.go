@@ -107,23 +107,21 @@ func (in *inside) partly() bool {
 // ScanValue looks into a text that stands for itself, such as the value of a
 // header. It returns nil where nothing in it is worth a word.
 func (m *Matcher) ScanValue(text []byte, lim Limits) *Scan {
-	if !m.looks.any || len(text) < minInside || len(text) > MaxBytes {
+	if !m.looks.any || len(text) < minInside || len(text) > MaxBytes || !m.promising(synText, text, false) {
 		return nil
 	}
 	s := m.start(text, lim)
 	s.syn = synText
-	if s.promising(text, false) {
-		if !m.records {
-			s.Records[s.open(0)].End = uint32(len(text))
-			s.at.record = 0
-		}
-		at := s.at
-		at.depth = 1
-		h := Hit{Key: noKey, End: uint32(len(text)), role: roleWhole}
-		s.note(text, none, h, at)
-		if !m.records {
-			s.Records[0].hi = int32(len(s.Hits))
-		}
+	if !m.records {
+		s.Records[s.open(0)].End = uint32(len(text))
+		s.at.record = 0
+	}
+	at := s.at
+	at.depth = 1
+	h := Hit{Key: noKey, End: uint32(len(text)), role: roleWhole}
+	s.note(text, none, h, at)
+	if !m.records {
+		s.Records[0].hi = int32(len(s.Hits))
 	}
 	if len(s.Hits) == 0 {
 		s.Free()

@@ -70,6 +70,7 @@ type Scan struct {
 	insides []inside
 	at      place // where it stands, if inside a value
 	firstID int   // of all IDs, the first that may be in here
+	outer   frame // what encloses the root
 	frames  *[MaxDepth]frame
 }
 
@@ -85,6 +86,8 @@ type work struct {
 	arena   []byte // what was decoded
 	memo    [memoSize]memo
 	levels  [maxInside + 2]*[MaxDepth]frame
+
+	job job // of Apply
 
 	// Scratch.
 	text, text2        []byte // for unescaping
@@ -164,8 +167,9 @@ func (m *Matcher) Scan(src []byte, lim Limits) (*Scan, error) {
 func (m *Matcher) start(src []byte, lim Limits) *Scan {
 	s := m.scans.Get().(*Scan)
 	s.Src, s.count, s.opened, s.frames = src, 0, 0, s.level(0)
-	// What is done inside values grows with the document, and no faster.
-	s.members, s.bytes = lim.Members, min(lim.Inside, 8*len(src)+1<<20)
+	// What is done inside values grows with the document, and no faster; a short
+	// one may be compressed.
+	s.members, s.bytes = lim.Members, min(lim.Inside, 16*len(src)+8<<20)
 	s.at = place{path: m.paths.document, record: none, records: m.spec.Records == "."}
 	return s
 }
@@ -246,7 +250,7 @@ func (s *Scan) scan(lim Limits) error {
 		depth    int
 		i        int
 		// What encloses the root.
-		f      = &frame{hit: none, path: s.at.path, sym: s.at.sym, above: s.at.above(), governed: s.at.governed, records: s.at.records}
+		f      = &s.outer
 		record = none        // the open record
 		whose  = s.at.record // its number, or that of the record around the text
 
@@ -255,6 +259,7 @@ func (s *Scan) scan(lim Limits) error {
 		path = s.at.path
 		ent  entry
 	)
+	*f = frame{hit: none, path: s.at.path, sym: s.at.sym, above: s.at.above(), governed: s.at.governed, records: s.at.records}
 	if s.root() && !m.records {
 		record, whose = s.open(0), 0
 		s.Records[0].End = uint32(len(src))
@@ -410,7 +415,7 @@ value: // src[i:] is white space and a value
 		switch {
 		case !looks:
 		case c == '"':
-			if raw := src[start+1 : i-1]; len(raw) >= minInside && s.promising(raw, governed) {
+			if raw := src[start+1 : i-1]; len(raw) >= minInside && m.promising(s.syn, raw, governed) {
 				s.members = members
 				s.lookInto(raw, hit, Hit{
 					Key: key, Start: uint32(start), End: uint32(i), Parent: f.start, Path: Class(here), role: r,

@@ -24,13 +24,15 @@ type Part struct {
 // with its separator; what is only a piece of a text becomes "***". What is
 // inside a value is rewritten there, and wrapped again as it was.
 func (s *Scan) Apply(dst []byte, envelope Part, records []Part) ([]byte, Report) {
-	j := job{records: records}
-	out, ok := s.apply(&j, dst, envelope, 0)
+	s.job = job{records: records}
+	out, ok := s.apply(&s.job, dst, envelope, 0)
+	rep := s.job.rep
+	s.job.records = nil
 	if !ok {
-		j.rep.BlockedAll = true
-		return nil, j.rep
+		rep.BlockedAll = true
+		return nil, rep
 	}
-	return out, j.rep
+	return out, rep
 }
 
 // job is one call of Apply, for the document and all that is inside it.
