@@ -45,7 +45,7 @@ func (m *Matcher) ScanForm(src []byte, syn FormSyntax, spare func(name string) b
 		s.Free()
 		return nil, err
 	}
-	return s, nil
+	return s.within()
 }
 
 // openForm reads the text as a query, with or without an address before it.

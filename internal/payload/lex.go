@@ -23,7 +23,7 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("offset %d: %s", e.Off
 
 // LimitError says where a document exceeds a limit.
 type LimitError struct {
-	What   string // "length", "depth", "key" or "members"
+	What   string // "length", "depth", "key", "members" or "decoding"
 	Limit  int
 	Offset int
 }

@@ -32,7 +32,7 @@ func (m *Matcher) ScanParts(src []byte, parts []Field, lim Limits) (*Scan, error
 		}
 	}
 	s.endFields(f)
-	return s, nil
+	return s.within()
 }
 
 // fileClass returns the class of what a file's name betrays, with its extension
@@ -88,6 +88,9 @@ func (m *Matcher) ScanText(src []byte, lim Limits) (s *Scan, opened bool, err er
 	}
 	if !m.records {
 		s.Records[0].hi = int32(len(s.Hits))
+	}
+	if s, err = s.within(); err != nil {
+		return nil, false, err
 	}
 	return s, true, nil
 }

@@ -86,19 +86,24 @@ func (n node) without(keys map[string]bool) node {
 		return n
 	}
 	out := node{kind: n.kind}
+	is := func(key string) bool {
+		whole, _, _ := strings.Cut(key, "\x00") // to those who keep C strings
+		return keys[Fold(key)] || keys[Fold(whole)]
+	}
 	named := false
 	for _, m := range n.members {
 		switch Fold(m.key) {
 		case "name", "key", "k":
 			if n.kind == '{' && strings.HasPrefix(m.value.raw, `"`) {
 				text, _ := jsontext.AppendUnquote(nil, m.value.raw)
-				named = named || keys[Fold(string(text))]
+				_, lone := unescape(nil, []byte(m.value.raw[1:len(m.value.raw)-1]))
+				named = named || lone || is(string(text))
 			}
 		}
 	}
 	for _, m := range n.members {
 		f := Fold(m.key)
-		if n.kind == '{' && (keys[f] || named && (f == "value" || f == "val" || f == "v")) {
+		if n.kind == '{' && (is(m.key) || named && (f == "value" || f == "val" || f == "v")) {
 			continue
 		}
 		out.members = append(out.members, member{m.key, m.value.without(keys)})
