@@ -57,6 +57,7 @@ const maxInside = 8
 const maxOpened = 1 << 17
 
 const (
+	minCodec  = 12 // bytes of the shortest text of a codec that holds a member
 	minInside = 6  // bytes of the shortest text that anything is looked for in
 	minNumber = 10 // bytes of the shortest number that may name somebody
 )
@@ -129,14 +130,15 @@ func (m *Matcher) promising(syn syntax, raw []byte, governed bool) bool {
 	if syn == synParts && m.spec.Inside.Cleaner != nil && m.spec.Inside.Cleaner.Known(raw) {
 		return true
 	}
-	if o := m.spec.Inside.Opener; o != nil && o.Possible(raw) {
+	marks, escapes, telling := holds(raw)
+	if marks || escapes && syn == synJSON && hidden(raw) {
 		return true
 	}
-	if marks, escapes := holds(raw); marks || escapes && syn == synJSON && hidden(raw) {
+	if o := m.spec.Inside.Opener; o != nil && len(raw) >= minCodec && o.Possible(raw) {
 		return true
 	}
 	d := m.spec.Inside.Detector
-	return !governed && d != nil && d.Possible(raw)
+	return telling && !governed && d != nil && d.Possible(raw)
 }
 
 // hidden reports whether the raw text of a JSON string has escapes that hide what
@@ -154,28 +156,35 @@ func hidden(raw []byte) bool {
 	}
 }
 
-// holds reports whether text holds a '=', '%', '+' or '{', and whether it holds a
-// backslash.
-func holds(text []byte) (marks, escapes bool) {
+// holds reports whether text holds a '=', '%', '+' or '{', whether it holds a
+// backslash, and whether it holds what no find is without: a digit, or one of
+// ":;<=>?" beside the digits, an at sign, or the first byte of a wide digit.
+func holds(text []byte) (marks, escapes, telling bool) {
 	if len(text) < 8 {
 		for _, c := range text {
 			marks = marks || c == '=' || c == '%' || c == '+' || c == '{'
 			escapes = escapes || c == '\\'
+			telling = telling || c&0xf0 == 0x30 || c == '@' || c == wideLead
 		}
-		return marks, escapes
+		return marks, escapes, telling
 	}
-	var m, e uint64
+	var m, e, t uint64
 	for i := 0; ; i += 8 {
 		i = min(i, len(text)-8) // the last eight overlap those before
 		x := binary.LittleEndian.Uint64(text[i : i+8])
 		equals, percent, plus, brace, back := x^'='*ones, x^'%'*ones, x^'+'*ones, x^'{'*ones, x^'\\'*ones
 		m |= (equals-ones)&^equals | (percent-ones)&^percent | (plus-ones)&^plus | (brace-ones)&^brace
 		e |= (back - ones) &^ back
+		digits, at, wide := x&(0xf0*ones)^0x30*ones, x^'@'*ones, x^wideLead*ones
+		t |= (digits-ones)&^digits | (at-ones)&^at | (wide-ones)&^wide
 		if i == len(text)-8 {
-			return m&highs != 0, e&highs != 0
+			return m&highs != 0, e&highs != 0, t&highs != 0
 		}
 	}
 }
+
+// wideLead is the first byte of U+FF10 and its neighbours in UTF-8.
+const wideLead = 0xef
 
 // lookInto looks into the string whose raw text is given. hit is its index, or
 // none: then h is what becomes its hit, should there be something to say.
