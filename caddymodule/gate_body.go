@@ -51,8 +51,10 @@ func looksLikeJSON(body []byte) bool {
 // looksLikeForm reports whether a body of no type is a query, or several lines
 // of them, as beacons send: names, '=' and values without white space.
 func looksLikeForm(body []byte) bool {
-	if bytes.Contains(body, []byte("+AHs")) || bytes.Contains(body, []byte("+ACI")) {
-		return false // JSON in UTF-7
+	for _, sign := range []string{"+AHs", "+ACI", `{"`} {
+		if bytes.Contains(body, []byte(sign)) {
+			return false // JSON, in UTF-7 perhaps, with something around it
+		}
 	}
 	line, pairs := false, false
 	for _, c := range body {

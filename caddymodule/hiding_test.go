@@ -108,6 +108,8 @@ func TestWhatHidesIsFoundOrRefused(t *testing.T) {
 		"a part with a header of its own":  {"multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"d\"\r\nX-Nickname: " + secret + "\r\n\r\nx\r\n--b--\r\n"},
 		"two charsets":                     {"application/json; charset=utf-8; charset=utf-7", `{"p":"+AHs-` + secret + `"}`},
 		"JSON in UTF-16":                   {"application/json; charset=utf-16", utf16(doc)},
+		"a call of no type":                {"", `callback({"unit":[1],"nickname":"` + secret + `","x":"YQ=="})`},
+		"a form with more behind base64":   {"application/x-www-form-urlencoded", "gzip=1&data=" + url.QueryEscape(b64(gzipped(doc))) + ",gzip=1&crc=1"},
 		"prose with a bracket":             {"text/plain", "the nickname is " + secret + " [1]"},
 		"several texts that are not lines": {"application/json", `{"a":1} ` + doc},
 	} {
