@@ -5,7 +5,7 @@ GO    := go
 FUZZ  ?= 10s
 LINT_VERSION := v2.15.0
 
-.PHONY: build test race lint bench fuzz golden
+.PHONY: build test race lint bench fuzz golden help
 
 build: ## the program, as bin/consentgate
 	$(GO) build -tags $(TAGS) -o bin/consentgate ./cmd/consentgate
@@ -45,3 +45,6 @@ redis:
 
 bin/golangci-lint:
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile

@@ -26,6 +26,19 @@ check, coverage and schema work on files alone: no server need be running. retir
 what every subject has decided, at the end of the service.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
+			// Without this a misspelt subcommand would print the help and succeed.
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				cmd.SilenceUsage = true
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					return fmt.Errorf("there is no command policy %s: did you mean %s?", args[0], near[0])
+				}
+				return fmt.Errorf("there is no command policy %s: they are check, coverage, retire and schema", args[0])
+			}
+			cmd.SuggestionsMinimumDistance = 2
 			cmd.AddCommand(policyCheckCommand(), policyCoverageCommand(), policySchemaCommand(), policyRetireCommand())
 			cobra.OnInitialize(func() { extendValidate(cmd.Root()) })
 		},

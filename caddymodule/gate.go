@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -243,8 +244,11 @@ func (g *Gate) check() error {
 				given++
 			}
 		}
-		if given != 1 {
+		switch {
+		case given != 1:
 			wrong("a subject or device is one of a placeholder, json PATH, query NAME and cookie NAME")
+		case s.Placeholder != "" && !placeholder.MatchString(s.Placeholder):
+			wrong("%s is no placeholder, so that everybody would be the same person: write {http.request.header.X-User-ID}, json PATH, query NAME or cookie NAME", s.Placeholder)
 		}
 	}
 	for _, t := range g.Media {
@@ -256,6 +260,9 @@ func (g *Gate) check() error {
 	}
 	return errors.Join(errs...)
 }
+
+// placeholder is a text with something in it that each request fills in.
+var placeholder = regexp.MustCompile(`^[^{}]*\{[^{}]+\}([^{}]|\{[^{}]+\})*$`)
 
 // makeRoute compiles a policy for this route.
 func (g *Gate) makeRoute(cur *Current) (*route, error) {

@@ -1,10 +1,13 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/consentgate/consentgate/internal/consent/redistest"
 )
@@ -228,6 +231,24 @@ func TestWithdrawalHoldsFromItsAcknowledgement(t *testing.T) {
 		s.do("POST", "/v1/a", `{"imei":"1"}`, "X-User-ID", "u1", "Content-Type", "application/json")
 		if got := s.upstream.last(t); string(got.Body) != `{}` {
 			t.Fatalf("after withdrawal %s arrived", got.Body)
+		}
+	}
+}
+
+// A source that says the same of every request would make one person of
+// everybody.
+func TestASubjectThatIsNoPlaceholderIsRefused(t *testing.T) {
+	for _, source := range []string{"X-User-ID", "query", "{http.request.header.X-User-ID", "json", "user}"} {
+		cfg, err := adapt([]byte(strings.NewReplacer("@PORT@", "1", "@UPSTREAM@", "127.0.0.1:1", "@DATA@", t.TempDir()).Replace(
+			"{\n\tconsent {\n\t\tpolicy liaoxiaobang\n\t\tstore embedded @DATA@\n\t}\n}\nhttp://:@PORT@ {\n\tconsent_gate backend {\n\t\tsubject " + source + "\n\t}\n\treverse_proxy @UPSTREAM@\n}\n")))
+		if err == nil {
+			var c caddy.Config
+			if err = json.Unmarshal(cfg, &c); err == nil {
+				err = caddy.Validate(&c)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), "placeholder") {
+			t.Errorf("subject %s: %v", source, err)
 		}
 	}
 }

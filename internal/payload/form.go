@@ -294,17 +294,23 @@ func (s *Scan) readName(raw []byte) (n fieldName) {
 // textName returns roleSealed for a name that is rather a piece of a text in
 // which a category is named, or of a codec.
 func (s *Scan) textName(name []byte) role {
-	if op := s.m.spec.Inside.Opener; op != nil && len(name) >= minWrapped && op.Possible(name) && s.m.lookup(name) == 0 {
+	if s.m.spec.Inside.Opener != nil && len(name) >= minWrapped && s.m.lookup(name) == 0 {
 		at := s.at
 		at.depth++
 		before := s.noted()
 		in, o := s.openCodec(name, at)
+		if o == Unopened {
+			in, o = s.openToken(name, at)
+		}
 		if in.scan != nil {
 			s.discard(in.scan, before)
 		}
 		if o == Sealed || in.scan != nil || in.photo != nil {
 			return roleSealed
 		}
+	}
+	if i := bytes.IndexByte(name, '{'); i >= 0 && s.opensLikeJSON(name[i:]) {
+		return roleSealed
 	}
 	if bytes.ContainsAny(name, "{\"") && s.names(name) {
 		return roleSealed

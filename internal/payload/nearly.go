@@ -8,9 +8,14 @@ import (
 )
 
 // isUTF7 reports whether a text holds a brace or a quote in UTF-7 (RFC 2152),
-// which nobody writes by chance.
+// alone or with another character behind it, which nobody writes by chance.
 func isUTF7(text []byte) bool {
-	return bytes.Contains(text, []byte("+AHs")) || bytes.Contains(text, []byte("+ACI"))
+	for _, sign := range []string{"+AHs-", "+ACI-", "+AHsA", "+ACIA"} {
+		if bytes.Contains(text, []byte(sign)) {
+			return true
+		}
+	}
+	return false
 }
 
 // opensLikeJSON reports whether a text that is not JSON begins so much like it
@@ -19,6 +24,14 @@ func isUTF7(text []byte) bool {
 func (s *Scan) opensLikeJSON(text []byte) bool {
 	if bytes.Contains(text, []byte(`\u`)) {
 		text = undone(text)
+	}
+	if text[0] == '"' {
+		// A text in quotes, however often.
+		text = bytes.TrimLeft(text, "\"\\ \t\r\n")
+		if len(text) == 0 || text[0] != '{' && text[0] != '[' {
+			return false
+		}
+		return len(text) > 1 && bytes.IndexByte([]byte("\"'\\{["), text[1]) >= 0 || s.opensLikeJSON(text)
 	}
 	if text[0] == '[' {
 		if i := bytes.IndexByte(text, '{'); i >= 0 && s.opensLikeJSON(text[i:]) {
@@ -52,7 +65,7 @@ func (s *Scan) opensLikeJSON(text []byte) bool {
 		rest = rest[n:]
 	}
 	rest = bytes.TrimLeft(rest, " \t\r\n")
-	return len(rest) > 0 && rest[0] == ':'
+	return len(rest) > 0 && (rest[0] == ':' || rest[0] == '=')
 }
 
 // minWrapped is how long a text of a codec must be to be told from a word.
