@@ -63,6 +63,7 @@ func TestWhatHidesIsFoundOrRefused(t *testing.T) {
 		"base64 of UTF-16":             b64("\xff\xfe" + utf16(doc)),
 		"base64 of UTF-16, no mark":    b64(utf16(doc)),
 		"base64 of a NUL and JSON":     b64("\x00" + doc),
+		"base64 of invalid UTF-8":      b64(strings.Replace(doc, "name", "name\xff", 1)),
 		"base64 of broken JSON":        b64(`{"x":1,"nickname":"` + secret + `"`),
 		"base64 of gzip":               b64(gzipped(doc)),
 		"data URL":                     "data:application/json;base64," + b64(doc),

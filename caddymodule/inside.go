@@ -153,9 +153,14 @@ func inflates(b []byte) bool {
 // minReadable is how many bytes must be nearly a text for that not to be chance.
 const minReadable = 24
 
-// readable reports whether bytes are a text but for a few of them.
+// readable reports whether bytes are a text but for a few of them. Few bytes must
+// begin like JSON for it, and may then be odder: a member of a phone number has
+// no more than some twenty.
 func readable(b []byte) bool {
-	if len(b) < minReadable {
+	few := 8
+	if bytes.HasPrefix(b, []byte(`{"`)) || bytes.HasPrefix(b, []byte(`["`)) || bytes.HasPrefix(b, []byte(`[{`)) {
+		few = 4
+	} else if len(b) < minReadable {
 		return false
 	}
 	odd := 0
@@ -166,7 +171,7 @@ func readable(b []byte) bool {
 		}
 		i += n
 	}
-	return 8*odd <= len(b)
+	return few*odd <= len(b)
 }
 
 // isUTF16 reports whether bytes are likely UTF-16: they begin with a bracket or a

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -228,14 +229,7 @@ func matchQuery(n *node, s, sep, at string) error {
 		if key != m.key {
 			return fmt.Errorf("%s: where %s was there is %.200q", at, m.key, got[i-1])
 		}
-		text, err := url.QueryUnescape(val)
-		if sep != "&" || !strings.Contains(val, "%20") && m.val.shape == wrap && strings.Contains(m.val.text, "+") && !strings.Contains(val, "%2B") {
-			text, err = url.PathUnescape(val)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %s is badly escaped: %.200q", at, m.key, val)
-		}
-		if err := matchPlain(m.val, text, at+" "+m.key); err != nil {
+		if err := matchEscaped(m, val, sep, at); err != nil {
 			return err
 		}
 	}
@@ -243,6 +237,29 @@ func matchQuery(n *node, s, sep, at string) error {
 		return fmt.Errorf("%s still has %.200q", at, got[i:])
 	}
 	return nil
+}
+
+// matchEscaped compares a value as it stands on the wire. Without a "%2B" in what
+// is left, nothing tells whether a '+' is itself or a space: either will do.
+func matchEscaped(m member, val, sep, at string) error {
+	unescapes := []func(string) (string, error){url.QueryUnescape}
+	if sep != "&" {
+		unescapes[0] = url.PathUnescape
+	} else if m.val.shape == wrap && !strings.Contains(val, "%20") && strings.Contains(m.val.text, "+") && !strings.Contains(val, "%2B") {
+		unescapes = append(unescapes, url.PathUnescape)
+	}
+	var first error
+	for _, unescape := range unescapes {
+		text, err := unescape(val)
+		if err != nil {
+			return fmt.Errorf("%s: %s is badly escaped: %.200q", at, m.key, val)
+		}
+		if err = matchPlain(m.val, text, at+" "+m.key); err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // matchParts compares the parts of a multipart form (RFC 7578).
