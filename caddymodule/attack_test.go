@@ -101,21 +101,8 @@ type target struct {
 
 func startTarget(t *testing.T) *target {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	u := &target{addr: ln.Addr().String(), got: map[string][]*attack.Arrived{}}
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go u.serve(conn)
-		}
-	}()
+	u := &target{got: map[string][]*attack.Arrived{}}
+	u.addr = listen(t, u.serve)
 	return u
 }
 

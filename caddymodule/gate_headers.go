@@ -204,19 +204,11 @@ func (ln *lane) applyText(value string, part payload.Part, rep *payload.Report) 
 	if scan == nil {
 		return value, true
 	}
-	defer scan.Free()
-	parts := make([]payload.Part, scan.Len())
-	for i := range parts {
-		parts[i] = part
-	}
-	made, r := scan.Apply(nil, part, parts)
-	blocked := r.BlockedAll || r.Blocked > 0
-	r.Blocked, r.BlockedAll = 0, false
-	rep.Add(&r)
+	made, ok := applyWhole(scan, part, rep)
 	if bytes.ContainsAny(made, "\r\n\x00") {
-		return "", !blocked
+		return "", ok
 	}
-	return string(made), !blocked
+	return string(made), ok
 }
 
 // framing are the headers without which a request cannot be read. They hold

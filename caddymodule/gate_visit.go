@@ -149,6 +149,12 @@ func (ln *lane) applyForm(src []byte, syn payload.FormSyntax, part payload.Part,
 		rep.Sealed++
 		return nil, true
 	}
+	return applyWhole(scan, part, rep)
+}
+
+// applyWhole rewrites a text of one person, and frees its scan. ok is false where
+// a field blocks, which is left to the caller and not counted.
+func applyWhole(scan *payload.Scan, part payload.Part, rep *payload.Report) (out []byte, ok bool) {
 	defer scan.Free()
 	parts := make([]payload.Part, scan.Len())
 	for i := range parts {

@@ -262,23 +262,31 @@ type upstream struct {
 
 func startUpstream(t *testing.T) *upstream {
 	t.Helper()
+	u := &upstream{}
+	u.answer(http.StatusOK, "application/json", `{"ok":true}`)
+	u.Addr = listen(t, u.serve)
+	return u
+}
+
+// listen serves each connection to the address that it returns, until the test
+// ends.
+func listen(t *testing.T, serve func(net.Conn)) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	u := &upstream{Addr: ln.Addr().String()}
-	u.answer(http.StatusOK, "application/json", `{"ok":true}`)
 	go func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go u.serve(conn)
+			go serve(conn)
 		}
 	}()
-	return u
+	return ln.Addr().String()
 }
 
 func (u *upstream) serve(conn net.Conn) {

@@ -63,17 +63,23 @@ func aclWords(line string) (words []string) {
 	return words
 }
 
-func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
+// serversWithUsers starts one server and a cluster that know the documented users.
+func serversWithUsers(t *testing.T) map[string]Config {
+	t.Helper()
 	single := redistest.Start(t)
 	withUsers(t, single.Addr)
 	cluster := redistest.StartCluster(t, 3)
 	for _, s := range cluster {
 		withUsers(t, s.Addr)
 	}
-	for name, c := range map[string]Config{
+	return map[string]Config{
 		"one server": {Addresses: []string{single.Addr}},
 		"a cluster":  {Addresses: []string{cluster[0].Addr}, Cluster: true},
-	} {
+	}
+}
+
+func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
+	for name, c := range serversWithUsers(t) {
 		t.Run(name, func(t *testing.T) {
 			c.Username, c.Password = "consent-edge", "secret"
 			edge := openStore(t, c, Options{})

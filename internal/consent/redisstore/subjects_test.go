@@ -14,16 +14,7 @@ import (
 // The edge may read the check value and not write it: it leaves a new store
 // unbound, and is refused by one that another secret has bound.
 func TestTheEdgeChecksTheSecretAndLeavesItToTheAPIToSetIt(t *testing.T) {
-	single := redistest.Start(t)
-	withUsers(t, single.Addr)
-	cluster := redistest.StartCluster(t, 3)
-	for _, s := range cluster {
-		withUsers(t, s.Addr)
-	}
-	for name, c := range map[string]Config{
-		"one server": {Addresses: []string{single.Addr}},
-		"a cluster":  {Addresses: []string{cluster[0].Addr}, Cluster: true},
-	} {
+	for name, c := range serversWithUsers(t) {
 		t.Run(name, func(t *testing.T) {
 			c.Username, c.Password = "consent-edge", "secret"
 			edge := openStore(t, c, Options{})
