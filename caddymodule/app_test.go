@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -88,6 +89,53 @@ func startWithPolicy(t *testing.T, policy string) *server {
 	s := startCaddy(t, strings.ReplaceAll(appCaddyfile, "@DATA@/policy.yaml", path))
 	s.policy = path
 	return s
+}
+
+// A request that is on its way while another policy comes into force is decided
+// on by that one as a whole, and what the person granted counts.
+func TestARequestDuringAChangeOfPolicy(t *testing.T) {
+	s := startWithPolicy(t, samplePolicy("2025-01-01", ""))
+	s.call("POST", "/consent/v1/events", `{"subject":"u1","policy_version":"2025-01-01","accept_policy":true}`).want(t, 201, "")
+	for _, tt := range []struct{ contentType, begins, goes string }{
+		{"application/json", `{"note":`, `"n"}`},
+		{"application/x-ndjson", `{"note":1}` + "\n", `{"note":2}` + "\n"},
+	} {
+		body, begun := io.Pipe()
+		req, err := http.NewRequest("POST", "http://"+s.Addr+"/", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", tt.contentType)
+		req.Header.Set("X-User-ID", "u1")
+		answer := make(chan int)
+		go func() {
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				answer <- 0
+				return
+			}
+			_ = res.Body.Close()
+			answer <- res.StatusCode
+		}()
+		if _, err := io.WriteString(begun, tt.begins); err != nil {
+			t.Fatal(err)
+		}
+		testLogs.reset()
+		if err := os.WriteFile(s.policy, []byte(samplePolicy("2025-01-01", "")+"# for "+tt.contentType+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.waitForLine("the changed policy is in force", s.policy)
+		if _, err := io.WriteString(begun, tt.goes); err != nil {
+			t.Fatal(err)
+		}
+		_ = begun.Close()
+		if status := <-answer; status != 200 {
+			t.Fatalf("status %d", status)
+		}
+		if got := string(s.upstream.last(t).Body); got != tt.begins+tt.goes {
+			t.Errorf("%s: arrived %s", tt.contentType, got)
+		}
+	}
 }
 
 func TestAChangedPolicyComesIntoForce(t *testing.T) {

@@ -113,6 +113,14 @@ func (e *engine) take(next *Current) error {
 	return nil
 }
 
+// settle waits until no policy is on its way into force.
+func (a *App) settle() {
+	if e := a.engine.Load(); e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+}
+
 // put puts a policy in force. What the cache holds was decided by the one
 // before.
 func (e *engine) put(next *Current) {

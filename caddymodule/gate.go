@@ -269,7 +269,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 	p := cur.Policy
 	rt := &route{of: cur, name: fmt.Sprintf("%q", p.ID()+"@"+p.InForce())}
 	var err error
-	rt.up, err = newLane(p, g.Subject, g.Device, g.Records, rules.RouteSpec{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt})
+	rt.up, err = newLane(cur, g.Subject, g.Device, g.Records, rules.RouteSpec{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt})
 	if err != nil {
 		return nil, err
 	}
@@ -285,26 +285,26 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if subject == nil && device == nil {
 			subject, device = g.Subject, g.Device
 		}
-		down, err := newLane(p, subject, device, d.Records, rules.RouteSpec{Recipient: d.Recipient, Purposes: d.Purposes, Exempt: g.Exempt})
+		down, err := newLane(cur, subject, device, d.Records, rules.RouteSpec{Recipient: d.Recipient, Purposes: d.Purposes, Exempt: g.Exempt})
 		if err != nil {
 			return nil, fmt.Errorf("response: %w", err)
 		}
-		rt.down = &down
+		down.down, rt.down = true, &down
 	}
 	return rt, nil
 }
 
 // newLane compiles the policy for what goes to one recipient.
-func newLane(p *rules.Policy, subject, device []IDSource, records string, spec rules.RouteSpec) (lane, error) {
+func newLane(cur *Current, subject, device []IDSource, records string, spec rules.RouteSpec) (lane, error) {
 	in := rules.Inbound{
 		Subject: jsonPaths(subject), Device: jsonPaths(device), Records: records,
 		Opener: opener{}, Cleaner: cleaner{},
 	}
-	plan, err := p.Plan(in, spec)
+	plan, err := cur.Policy.Plan(in, spec)
 	if err != nil {
 		return lane{}, err
 	}
-	return lane{plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p), subject: newSources(subject), device: newSources(device)}, nil
+	return lane{of: cur, plan: plan, rules: plan.Routes[0], headers: newHeaderRules(cur.Policy), subject: newSources(subject), device: newSources(device)}, nil
 }
 
 func jsonPaths(sources []IDSource) (paths []string) {
@@ -336,14 +336,17 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			refusal.write(w)
 			return nil
 		}
-		g.app.metrics.countRequest(g.Recipient, "observed_"+refusal.Kind)
+		g.app.metrics.countRequest(g.Recipient, observed+refusal.Kind)
 		v.restore()
-		return next.ServeHTTP(w, r)
+		return v.observe(w, next)
 	}
 	if g.Mode == modeObserve {
 		v.count("observed")
 		v.restore()
-		return next.ServeHTTP(w, r)
+		if v.webSocket() {
+			w = v.openSocket(w)
+		}
+		return v.observe(w, next)
 	}
 	v.count("forwarded")
 	v.forward()

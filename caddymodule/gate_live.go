@@ -21,7 +21,7 @@ func (g *Gate) live(kind string) bool { return slices.Contains(g.Live, kind) }
 // unless the route opts in and the gate can read it message by message.
 func (v *visit) liveStream() *Problem {
 	r := v.r
-	if r.Method == http.MethodConnect || r.Header.Get(":protocol") != "" {
+	if (r.Method == http.MethodConnect || r.Header.Get(":protocol") != "") && !(extendedConnect(r) && v.g.live(liveWebSocket)) {
 		return unsupportedType("tunnels are refused")
 	}
 	if inc := r.Header.Get("Incremental"); inc != "" && inc != "?0" && !v.g.live(liveIncremental) {
@@ -50,11 +50,11 @@ func (v *visit) liveStream() *Problem {
 	return unsupportedType("upgrades to other protocols are refused")
 }
 
-// webSocket reports whether the request opens a WebSocket over HTTP/1.1 (RFC
-// 6455, section 4.1).
+// webSocket reports whether the request opens a WebSocket, by an upgrade (RFC 6455,
+// section 4.1) or an extended CONNECT.
 func (v *visit) webSocket() bool {
 	r := v.r
-	return r.ProtoMajor == 1 && r.Method == http.MethodGet && len(r.Header.Values("Upgrade")) == 1 &&
+	return extendedConnect(r) || r.ProtoMajor == 1 && r.Method == http.MethodGet && len(r.Header.Values("Upgrade")) == 1 &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
@@ -67,8 +67,13 @@ type socketWriter struct {
 
 // openSocket prepares the request and returns the writer for its response.
 func (v *visit) openSocket(w http.ResponseWriter) http.ResponseWriter {
-	// An extension such as compression would hide what the messages say.
-	v.r.Header.Del("Sec-Websocket-Extensions")
+	if v.g.Mode != modeObserve {
+		// An extension such as compression would hide what the messages say.
+		v.r.Header.Del("Sec-Websocket-Extensions")
+	}
+	if extendedConnect(v.r) {
+		return v.openTunnel(w)
+	}
 	return &socketWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, v}
 }
 
@@ -85,8 +90,21 @@ func (s *socketWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, err
 		}
 	}
-	inspected := websocket.NewConn(c, buffered, int(s.v.g.MaxBody), s.v.fromClient, s.v.toClient)
+	inspected := s.v.socket(c, buffered)
 	return inspected, bufio.NewReadWriter(bufio.NewReader(inspected), rw.Writer), nil
+}
+
+// socket returns the client's connection with its messages inspected, or, where
+// the gate only observes, looked at.
+func (v *visit) socket(c net.Conn, buffered []byte) net.Conn {
+	limit := int(v.g.MaxBody)
+	if v.g.Mode != modeObserve {
+		return websocket.NewConn(c, buffered, limit, v.fromClient, v.toClient)
+	}
+	return websocket.NewTap(c, buffered, limit,
+		func(text bool, msg []byte) { _, _ = v.fromClient(text, msg) },
+		func(text bool, msg []byte) { _, _ = v.toClient(text, msg) },
+		func() { v.g.app.metrics.countRequest(v.g.Recipient, observed+"message_unreadable-body") })
 }
 
 var errRefused = errors.New("the message may not pass")
@@ -101,27 +119,34 @@ func (v *visit) toClient(text bool, msg []byte) ([]byte, error) {
 	if v.rt.down == nil {
 		return msg, nil
 	}
-	j := v.down
-	if rt := v.g.route.Load(); rt != v.rt {
-		j.ln = rt.down
-	}
-	return v.inspect(j, text, msg)
+	return v.inspect(v.down, text, msg)
 }
 
 // inspect rewrites one message of a WebSocket. The subject's state is looked at
 // anew for each, so that a withdrawal holds at once.
 func (v *visit) inspect(j judge, text bool, msg []byte) ([]byte, error) {
 	out, rep, p := j.message(text, msg)
+	j.refresh()
 	if p != nil {
-		v.g.app.metrics.countRequest(j.ln.rules.Recipient().ID, "message_"+p.Kind)
+		v.g.app.metrics.countRequest(j.ln.rules.Recipient().ID, v.g.outcome("message_"+p.Kind))
 		return nil, errRefused
 	}
-	v.g.countReport(j.ln.rules.Recipient().ID, &rep, v.rt.of.Policy)
+	v.g.countReport(j.ln.rules.Recipient().ID, &rep, j.ln.of.Policy)
 	return out, nil
 }
 
-// message rewrites a message that has no headers to say what it is.
+// message rewrites a message that has no headers to say what it is, by the policy
+// in force when it comes.
 func (j judge) message(text bool, msg []byte) (out []byte, rep payload.Report, p *Problem) {
+	j.refresh()
+	p = j.g.settled(j.refresh, func() (p *Problem) {
+		out, rep, p = j.rewrite(text, msg)
+		return p
+	})
+	return out, rep, p
+}
+
+func (j judge) rewrite(text bool, msg []byte) (out []byte, rep payload.Report, p *Problem) {
 	if len(msg) == 0 {
 		return msg, rep, nil
 	}

@@ -55,6 +55,15 @@ func storeUnavailable() *Problem {
 		Title: "Consent cannot be looked up now", Detail: "nothing was forwarded; try again"}
 }
 
+// anotherPolicy is for what was decided by two policies, the one that the gate
+// was made of and the one that the subject's state was judged by. A release made
+// of both would be a stranger's.
+func anotherPolicy() *Problem {
+	p := storeUnavailable()
+	p.another = true
+	return p
+}
+
 // consentRequired says which purposes would have to be granted.
 func (j judge) consentRequired(rel *rules.Release, rep *payload.Report) *Problem {
 	var blocked []payload.Category

@@ -29,10 +29,7 @@ func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) (err erro
 		}
 	}
 	h.Set("Accept-Encoding", "identity")
-	f := &filter{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		judge:                 v.down, policy: v.rt.of.Policy, own: http.Header{},
-	}
+	f := v.newFilter(w)
 	// reverse_proxy panics where the upstream breaks off, and where a Write
 	// fails, as it does here for what may not pass.
 	defer func() {
@@ -49,6 +46,13 @@ func (v *visit) respond(w http.ResponseWriter, next caddyhttp.Handler) (err erro
 		err = f.end(nil)
 	}()
 	return f.finish(next.ServeHTTP(f, v.r))
+}
+
+func (v *visit) newFilter(w http.ResponseWriter) *filter {
+	return &filter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		judge:                 v.down, policy: v.rt.of.Policy, own: http.Header{},
+	}
 }
 
 // filter is a response on its way to a recipient. Whole bodies are kept until
@@ -95,7 +99,7 @@ func (f *filter) WriteHeader(status int) {
 	}
 	f.status = status
 	f.header = f.own.Clone()
-	if status == http.StatusSwitchingProtocols {
+	if status == http.StatusSwitchingProtocols || extendedConnect(f.r) && status < 300 {
 		ru, p := f.rule(nil)
 		if p == nil {
 			p = f.start(ru, -1)
@@ -190,10 +194,13 @@ func (f *filter) end(err error) error {
 	m, recipient := f.g.app.metrics, f.ln.rules.Recipient().ID
 	f.g.countReport(recipient, &f.report, f.policy)
 	if f.problem == nil {
-		m.countRequest(recipient, "responded")
+		m.countRequest(recipient, f.g.outcome("responded"))
 		return err
 	}
-	m.countRequest(recipient, "response_"+f.problem.Kind)
+	m.countRequest(recipient, f.g.outcome("response_"+f.problem.Kind))
+	if f.g.Mode == modeObserve {
+		return nil
+	}
 	if f.live != nil && f.live.started() {
 		// What came before has gone; the client must not take it for all.
 		panic(http.ErrAbortHandler)
@@ -214,7 +221,18 @@ func (p *Problem) ofResponse() *Problem {
 }
 
 // decide decides on a body that has come whole.
-func (f *filter) decide() ([]byte, ruling, *Problem) {
+func (f *filter) decide() (out []byte, ru ruling, p *Problem) {
+	p = f.g.settled(func() {
+		f.refresh()
+		f.report = payload.Report{}
+	}, func() (p *Problem) {
+		out, ru, p = f.decideWhole()
+		return p
+	})
+	return out, ru, p
+}
+
+func (f *filter) decideWhole() ([]byte, ruling, *Problem) {
 	if f.buf.Len() == 0 {
 		ru, p := f.rule(nil)
 		return nil, ru, p

@@ -34,9 +34,9 @@ type lineStream struct {
 	err     error
 	problem *Problem
 	report  payload.Report
-	whole   bool // all of it has come, and no line keeps another waiting
-	count   int  // records that have come
-	raw     *bytes.Buffer
+	whole   bool          // all of it has come, and no line keeps another waiting
+	count   int           // records that have come
+	raw     *bytes.Buffer // as it came from source, where the gate only observes
 	source  io.Reader
 	onEnd   func(*lineStream)
 
@@ -47,11 +47,7 @@ type lineStream struct {
 
 // newStream reads lines from r, which is encoded as enc.
 func (j judge) newStream(r io.Reader, enc codec.Encoding) (*lineStream, *Problem) {
-	s := &lineStream{judge: j, source: r}
-	if j.g.Mode == modeObserve {
-		s.raw = new(bytes.Buffer)
-		r = io.TeeReader(r, s.raw)
-	}
+	s := &lineStream{judge: j}
 	decoder, err := enc.NewReader(r)
 	if err != nil {
 		return nil, unsupportedEncoding()
@@ -87,9 +83,17 @@ func (w *window) free() {
 // next reads a window and puts what may go of it into out. After the last line,
 // and after an error, s.err is set.
 func (s *lineStream) next() {
+	s.refresh()
 	w, err := s.gather()
-	defer w.free()
-	if p := s.process(w); p != nil {
+	defer func() { w.free() }()
+	p := s.g.settled(func() {
+		s.refresh()
+		var late error
+		if w, late = s.again(w); late != nil {
+			err = late
+		}
+	}, func() *Problem { return s.process(w) })
+	if p != nil {
 		s.fail(p)
 		return
 	}
@@ -128,21 +132,42 @@ func (s *lineStream) gather() (w *window, err error) {
 		}
 		line = bytes.Clone(line)
 		size += len(line)
-		text := line[:len(line)-len(codec.LineEnd(line))]
-		if len(bytes.TrimSpace(text)) == 0 {
-			w.lines, w.scans, w.spans = append(w.lines, line), append(w.scans, nil), append(w.spans, 0)
-			continue
-		}
-		scan, err := s.ln.plan.Matcher.Scan(text, payload.DefaultLimits)
-		if err != nil {
+		if err := s.look(w, line); err != nil {
 			return w, err
 		}
-		w.lines, w.scans = append(w.lines, line), append(w.scans, scan)
-		people, p := s.people(scan)
-		if p != nil {
-			return w, p
+	}
+	return w, nil
+}
+
+// look adds a line to a window. Beside an error it may have been added, without
+// its people.
+func (s *lineStream) look(w *window, line []byte) error {
+	text := line[:len(line)-len(codec.LineEnd(line))]
+	if len(bytes.TrimSpace(text)) == 0 {
+		w.lines, w.scans, w.spans = append(w.lines, line), append(w.scans, nil), append(w.spans, 0)
+		return nil
+	}
+	scan, err := s.ln.plan.Matcher.Scan(text, payload.DefaultLimits)
+	if err != nil {
+		return err
+	}
+	w.lines, w.scans = append(w.lines, line), append(w.scans, scan)
+	people, p := s.people(scan)
+	if p != nil {
+		return p
+	}
+	w.people, w.spans = append(w.people, people...), append(w.spans, len(people))
+	return nil
+}
+
+// again looks at the lines of a window by the policy in force.
+func (s *lineStream) again(old *window) (*window, error) {
+	defer old.free()
+	w := &window{}
+	for _, line := range old.lines {
+		if err := s.look(w, line); err != nil {
+			return w, err
 		}
-		w.people, w.spans = append(w.people, people...), append(w.spans, len(people))
 	}
 	return w, nil
 }
@@ -264,11 +289,6 @@ func (s *lineStream) Close() error {
 	return nil
 }
 
-// unread returns the source as it came, for a gate that only observes.
-func (s *lineStream) unread(body io.ReadCloser) io.ReadCloser {
-	return readCloser{io.MultiReader(s.raw, s.source), body}
-}
-
 // decideStream decides on the first window, so that a stream that is wrong from
 // the start is refused, and on what stands beside the body: with the strictest
 // of what any line may turn out to be.
@@ -293,18 +313,24 @@ func (v *visit) decideStream() *Problem {
 	return v.decideBeside(ru.envelope)
 }
 
+// watchStream counts what became of the stream, at its end.
+func (v *visit) watchStream() {
+	if v.stream.err != nil { // the first window was all, and the request is counted
+		v.g.countReport(v.g.Recipient, &v.stream.report, v.stream.ln.of.Policy)
+		return
+	}
+	v.stream.onEnd = func(s *lineStream) {
+		if s.problem != nil {
+			v.g.app.metrics.countRequest(v.g.Recipient, v.g.outcome("stream_"+s.problem.Kind))
+		}
+		v.g.countReport(v.g.Recipient, &s.report, s.ln.of.Policy)
+	}
+}
+
 // setStream makes the stream the request's body.
 func (v *visit) setStream() {
 	r, s := v.r, v.stream
-	s.onEnd = func(s *lineStream) {
-		if s.problem != nil {
-			v.g.app.metrics.countRequest(v.g.Recipient, "stream_"+s.problem.Kind)
-		}
-		v.g.countReport(v.g.Recipient, &s.report, v.rt.of.Policy)
-	}
-	if s.err != nil {
-		s.onEnd(s) // the first window was all
-	}
+	v.watchStream()
 	r.Body, r.GetBody = s, nil
 	r.ContentLength, r.TransferEncoding = -1, nil
 	r.Header.Del("Content-Length")

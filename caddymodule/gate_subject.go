@@ -12,6 +12,8 @@ import (
 
 // lane is one way through a gate: what goes to one recipient.
 type lane struct {
+	of              *Current
+	down            bool // it is that of the responses
 	plan            *rules.Plan
 	rules           *rules.Route
 	headers         headerRules
@@ -63,6 +65,29 @@ func newJudge(g *Gate, ln *lane, r *http.Request) judge {
 		j.by.per = replacerOf(r).ReplaceAll(p, "")
 	}
 	return j
+}
+
+// settled runs decide, and runs it again by the policy that is in force by then
+// where another one has come into force meanwhile. fresh has the judges read
+// their lanes anew.
+func (g *Gate) settled(fresh func(), decide func() *Problem) *Problem {
+	p := decide()
+	for tries := 0; p != nil && p.another && tries < 3; tries++ {
+		g.app.settle()
+		fresh()
+		p = decide()
+	}
+	return p
+}
+
+// refresh takes the lane of the policy in force.
+func (j *judge) refresh() {
+	rt := j.g.route.Load()
+	if j.ln.down {
+		j.ln = rt.down
+		return
+	}
+	j.ln = &rt.up
 }
 
 // named reads what the sources outside the body say.
@@ -280,6 +305,11 @@ func (j judge) verdicts(people []consent.Subject) ([]Verdict, *Problem) {
 		verdicts, err = cache.GetAll(j.r.Context(), people)
 	}
 	if err == nil {
+		for i := range verdicts {
+			if verdicts[i].Of != j.ln.of {
+				return nil, anotherPolicy()
+			}
+		}
 		return verdicts, nil
 	}
 	j.g.app.metrics.countStoreError("load")

@@ -48,16 +48,29 @@ func (v *visit) decide() *Problem {
 	if !v.g.app.Ready() {
 		return storeUnavailable()
 	}
-	v.judge = newJudge(v.g, &v.rt.up, v.r)
-	if v.rt.down != nil {
-		v.down = newJudge(v.g, v.rt.down, v.r)
-	}
+	v.judges()
 	if p := v.readBody(); p != nil {
 		return p
 	}
 	if v.stream != nil {
 		return v.decideStream()
 	}
+	return v.g.settled(func() {
+		v.rt, v.stream, v.report = v.g.route.Load(), nil, payload.Report{}
+		v.judges()
+	}, v.decideWhole)
+}
+
+// judges makes the judges of the request.
+func (v *visit) judges() {
+	v.judge = newJudge(v.g, &v.rt.up, v.r)
+	if v.rt.down != nil {
+		v.down = newJudge(v.g, v.rt.down, v.r)
+	}
+}
+
+// decideWhole decides on a request whose body has come whole.
+func (v *visit) decideWhole() *Problem {
 	m, p := v.open(v.r.Header, v.body)
 	if p != nil {
 		return p
@@ -171,7 +184,7 @@ func applyWhole(scan *payload.Scan, part payload.Part, rep *payload.Report) (out
 // a stream of lines.
 func (v *visit) readBody() *Problem {
 	r, g := v.r, v.g
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.Body == http.NoBody || extendedConnect(r) {
 		v.read = true
 		return nil
 	}
@@ -240,7 +253,7 @@ func (v *visit) forward() {
 	case v.stream != nil:
 		v.setStream()
 		changed = true
-	case v.read && r.Body != nil && r.Body != http.NoBody:
+	case v.read && r.Body != nil && r.Body != http.NoBody && !extendedConnect(r):
 		changed = !same(v.out, v.body)
 		v.setBody(v.out)
 	}
@@ -354,8 +367,9 @@ func (v *visit) empty() {
 func (v *visit) restore() {
 	switch {
 	case v.stream != nil:
-		v.r.Body = v.stream.unread(v.r.Body)
-	case v.read && v.r.Body != nil && v.r.Body != http.NoBody:
+		v.watchStream()
+		v.r.Body = &observedLines{v.stream, v.r.Body}
+	case v.read && v.r.Body != nil && v.r.Body != http.NoBody && !extendedConnect(v.r):
 		v.r.Body = io.NopCloser(bytes.NewReader(v.body))
 	case v.rest != nil:
 		v.r.Body = readCloser{io.MultiReader(bytes.NewReader(v.body), v.rest), v.r.Body}

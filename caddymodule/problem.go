@@ -24,6 +24,10 @@ type Problem struct {
 	Detail string
 	// Extra holds members of this kind's own, such as `purposes`.
 	Extra map[string]any
+
+	// another says that nothing is wrong but that another policy has come into
+	// force: see settled.
+	another bool
 }
 
 // Error makes a Problem an error, so that it can be returned through code that

@@ -266,23 +266,7 @@ func TestEventsAreFilteredOneByOne(t *testing.T) {
 }
 
 func TestMessagesOfASocketAreInspected(t *testing.T) {
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer c.CloseNow()
-		for {
-			kind, msg, err := c.Read(r.Context())
-			if err != nil {
-				return
-			}
-			_ = c.Write(r.Context(), kind, append([]byte("echo "), msg...))
-			_ = c.Write(r.Context(), kind, []byte(`{"imei":"2","n":2}`))
-		}
-	}))
-	defer backend.Close()
-	upstream := strings.TrimPrefix(backend.URL, "http://")
+	upstream := startEcho(t)
 	s := startCaddy(t, strings.ReplaceAll(gateCaddyfile(embedded, "backend", "live websocket\n\t\tresponse analytics",
 		"\thandle /closed/* {\n\t\tconsent_gate backend\n\t\treverse_proxy @UPSTREAM@\n\t}"), "@UPSTREAM@", upstream))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
