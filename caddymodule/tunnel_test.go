@@ -138,7 +138,7 @@ func connectHTTP2(t *testing.T, config *tls.Config, port, path string) (int, io.
 	t.Helper()
 	// net/http's own refuses the pseudo-header.
 	transport := &http2.Transport{TLSClientConfig: config.Clone()} //nolint:staticcheck // see above
-	t.Cleanup(transport.CloseIdleConnections) //nolint:staticcheck // see above
+	t.Cleanup(transport.CloseIdleConnections)                      //nolint:staticcheck // see above
 	req := connectRequest(t, port, path)
 	r, w := io.Pipe()
 	t.Cleanup(func() { _ = w.Close() })
