@@ -366,14 +366,27 @@ func readMessage(r *bufio.Reader) (first string, body []byte, err error) {
 // are looked into (detectors, opened codecs, photos) than with keys and paths
 // alone, under the policy that ships.
 func BenchmarkDetection(b *testing.B) {
+	b.Run("batch", func(b *testing.B) { benchDetection(b, func(int) (string, string) { return "page_view", "home feed" }) })
+	b.Run("no_text_twice", func(b *testing.B) {
+		benchDetection(b, func(n int) (string, string) {
+			letters := []byte{'a' + byte(n%26), 'a' + byte(n/26%26), 'a' + byte(n/676)}
+			return "page_" + string(letters), "home " + string(letters)
+		})
+	})
+}
+
+// benchDetection compares on a document of some 20 KB, whose events have texts of
+// the names given.
+func benchDetection(b *testing.B, names func(n int) (event, screen string)) {
 	doc := []byte(`{"schema":"v1","events":[`)
 	for n := 0; len(doc) < 20_000; n++ {
 		if n > 0 {
 			doc = append(doc, ',')
 		}
-		doc = fmt.Appendf(doc, `{"event":"page_view","seq":%d,"ts":1699999%06d,"ok":true,"screen_name":"home feed",`+
-			`"duration_ms":%d.25,"ref":null,"%s":"35693803564380%d","tags":["a","bb",%d],"note":"值 with \"escapes\" and text"}`,
-			n, n, n%977, []string{"imei", "idfa", "oaid", "android_id", "mac", "phone", "email", "iccid", "imsi", "gaid"}[n%10], n%10, n%7)
+		event, screen := names(n)
+		doc = fmt.Appendf(doc, `{"event":%q,"seq":%d,"ts":1699999%06d,"ok":true,"screen_name":%q,`+
+			`"duration_ms":%d.25,"ref":null,"%s":"3569380%07d%d","tags":["a","bb",%d],"note":"值 with \"escapes\" and text %s"}`,
+			event, n, n, screen, n%977, []string{"imei", "idfa", "oaid", "android_id", "mac", "phone", "email", "iccid", "imsi", "gaid"}[n%10], n, n%10, n%7, screen)
 	}
 	doc = append(doc, "]}"...)
 	with := benchPlan(b, rules.Embedded, rules.Inbound{Opener: opener{}, Cleaner: cleaner{}})

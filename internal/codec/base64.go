@@ -127,7 +127,8 @@ func trimBase64(text []byte) []byte {
 
 // mayBegin is false only for a text, of 8 bytes or more, that is not worth
 // decoding. It tells so by the first two characters, which decode to a byte and
-// half of the next, and most words begin like nothing at all.
+// half of the next, and most words begin like nothing at all; and of what begins
+// beyond ASCII, as numbers and many identifiers do, by the first four.
 func mayBegin(text []byte) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	x := binary.LittleEndian.Uint64(text)
@@ -141,7 +142,24 @@ func mayBegin(text []byte) bool {
 	if a == noBits || b == noBits {
 		return false
 	}
-	return base64Begins[a]>>b&1 != 0
+	return base64Begins[a]>>b&1 != 0 && mayBeUTF8(a, b, base64Bits[text[2]], base64Bits[text[3]])
+}
+
+// mayBeUTF8 is false only where four characters, of these bits, decode to a byte
+// beyond ASCII, of no image, that UTF-8 has not before the two that follow.
+func mayBeUTF8(a, b, c, d uint8) bool {
+	first := a<<2 | b>>4
+	if first < 0x80 || first == imageHeads[0][0] || first == imageHeads[1][0] || c == noBits || d == noBits {
+		return true
+	}
+	second, third := b<<4|c>>2, c<<6|d
+	switch {
+	case second&0xc0 != 0x80:
+		return false
+	case first < 0xe0:
+		return third&0xc0 != 0x80
+	}
+	return third&0xc0 == 0x80
 }
 
 // base64Begins has, by the first character, a bit for each second one with which

@@ -1,5 +1,7 @@
 package detect
 
+import "encoding/binary"
+
 // digits holds up to 20 digits, as their values.
 type digits struct {
 	d [20]byte
@@ -144,7 +146,7 @@ func luhn(d []byte) bool {
 // 1.3800138E10, 13800138000.0. A mere shape, such as hex16, is no number.
 func Number(text []byte, want Set) Set {
 	want &= decimals
-	if want == 0 || len(text) < 7 {
+	if want == 0 || len(text) < 7 || isTimestamp(text) {
 		return 0
 	}
 	d, ok := whole(text)
@@ -152,6 +154,24 @@ func Number(text []byte, want Set) Set {
 		return 0
 	}
 	return judge(d.all(), true) & want
+}
+
+// isTimestamp reports a plain integer that is as long as a time in seconds or
+// milliseconds, and that no kind has: most long numbers are. It may err only by
+// reporting false.
+func isTimestamp(text []byte) bool {
+	if len(text) != 10 && (len(text) != 13 || text[0] == '8') { // +86 and a phone number
+		return false
+	}
+	a, b := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[len(text)-8:])
+	return areDigits(a) && areDigits(b)
+}
+
+// areDigits reports whether all eight bytes of a word are decimal digits: each has
+// the high half of '0', and still has it after six is added.
+func areDigits(x uint64) bool {
+	const sixes, zeros, high = 0x0606060606060606, 0x3030303030303030, 0xf0f0f0f0f0f0f0f0
+	return x&high == zeros && (x+sixes)&high == zeros
 }
 
 // whole reads a literal of a whole number that is positive and has at most 20

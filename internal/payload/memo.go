@@ -75,6 +75,41 @@ func keyWords(src []byte, i, n int) (a, b uint64) {
 }
 
 func memoSlot(a, b uint64, n int) uint64 {
-	h := (a ^ bits.RotateLeft64(b, 29) ^ uint64(n)) * 0x9e3779b97f4a7c15
-	return h >> (64 - 9) // log2(memoSize)
+	return hashWords(a, b, n) >> (64 - 9) // log2(memoSize)
+}
+
+func hashWords(a, b uint64, n int) uint64 {
+	return (a ^ bits.RotateLeft64(b, 29) ^ uint64(n)) * 0x9e3779b97f4a7c15
+}
+
+// plain remembers a string that is not promising, so that the names, models and
+// versions that a batch repeats are looked at once. It is kept for one document:
+// what it holds is people's.
+type plain struct {
+	text     []byte // in Src
+	governed bool   // it was looked at where a category governs it: a detector was not asked
+}
+
+const (
+	plainSize    = 64
+	plainLongest = 256 // bytes of a text that is worth comparing
+)
+
+// isPlain reports whether there is nothing to look for in the string from start to
+// end in Src.
+func (s *Scan) isPlain(start, end int, governed bool) bool {
+	n, raw := end-start, s.Src[start:end]
+	if n > plainLongest || start+8 > len(s.Src) {
+		return !s.m.promising(s.syn, raw, governed)
+	}
+	a, b := keyWords(s.Src, start, n)
+	e := &s.plain[hashWords(a, b, n)>>(64-6)] // log2(plainSize)
+	if e.governed == governed && string(e.text) == string(raw) {
+		return true
+	}
+	if s.m.promising(s.syn, raw, governed) {
+		return false
+	}
+	*e = plain{raw, governed}
+	return true
 }

@@ -216,7 +216,7 @@ value: // src[i:] is white space and a value
 		switch {
 		case !looks:
 		case c == '"':
-			if raw := src[start+1 : i-1]; len(raw) >= minInside && m.promising(s.syn, raw, governed) {
+			if raw := src[start+1 : i-1]; len(raw) >= minInside && !s.isPlain(start+1, i-1, governed) {
 				s.members = members
 				s.lookInto(raw, hit, Hit{
 					Key: key, Start: uint32(start), End: uint32(i), Parent: f.start, Path: Class(here), role: r,

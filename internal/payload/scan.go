@@ -80,6 +80,7 @@ type work struct {
 	opened  int    // values
 	arena   []byte // what was decoded
 	memo    [memoSize]memo
+	plain   [plainSize]plain
 	levels  [maxInside + 2]*[MaxDepth]frame
 
 	job job // of Apply
@@ -197,6 +198,7 @@ func (s *Scan) Free() {
 		s.arena = nil
 	}
 	clear(s.IDs)
+	clear(s.plain[:])
 	s.IDs, s.arena, s.syn = s.IDs[:0], s.arena[:0], synJSON
 	s.m.scans.Put(s)
 }
