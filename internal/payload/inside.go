@@ -50,7 +50,7 @@ type Cleaner interface {
 
 // maxInside bounds how deep texts may stand inside texts. What is deeper is
 // sealed.
-const maxInside = 8
+const maxInside = 12
 
 // maxOpened bounds how many values of a document may be open at once. Those that
 // come after are sealed.
