@@ -320,14 +320,15 @@ func (a *App) Service() *consent.Service {
 }
 
 // SubjectKey returns the key of one subject's pseudonyms for one recipient,
-// which is named with its per value where it has one. Without a salt it is
-// nil, and what asks for a pseudonym is dropped.
-func (a *App) SubjectKey(recipient string, salt []byte) []byte {
+// which is named with its per value where it has one, in one epoch (see
+// [rules.Pseudonyms]). Without a salt it is nil, and what asks for a pseudonym
+// is dropped.
+func (a *App) SubjectKey(recipient string, epoch uint32, salt []byte) []byte {
 	e := a.engine.Load()
 	if e == nil {
 		return nil
 	}
-	return deid.SubjectKey(e.secret, recipient, 0, salt)
+	return deid.SubjectKey(e.secret, recipient, epoch, salt)
 }
 
 // Digest returns the name by which logs may know a subject: a keyed digest,

@@ -276,7 +276,7 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 			verdict := &verdicts[i]
 			rel = r.Release(verdict.Permits, per)
 			if rel.Vector.Keyed() {
-				params.Key = j.g.app.SubjectKey(recipient, verdict.Salt)
+				params.Key = j.g.app.SubjectKey(recipient, r.Recipient().Pseudonyms.Epoch(now, verdict.Salt), verdict.Salt)
 			}
 		}
 		all[i] = rel

@@ -22,6 +22,9 @@ func (c *checker) recipients() {
 		c.listed(r)
 		c.release(r)
 		c.kept(r)
+		c.pseudonyms(r)
+		c.kAnonymity(r)
+		c.set(r)
 		if r.kind.s == string(AdPartner) {
 			for _, h := range r.headers {
 				if slices.Contains(joining, strings.ToLower(h.s)) {

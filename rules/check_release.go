@@ -21,6 +21,10 @@ func (c *checker) release(r *recipient) {
 		if c.reachable(r, i) {
 			c.declared(r, e)
 			c.raw(r, e)
+			c.written(r, e)
+		}
+		if identifying(e.as.name) {
+			c.hashed(e)
 		}
 	}
 }
@@ -143,6 +147,32 @@ func (c *checker) raw(r *recipient, e *entry) {
 				return
 			}
 		}
+	}
+}
+
+// written checks that an ad partner gets nothing of what people write freely:
+// anything may stand in it, about anybody, and no transform takes that out.
+func (c *checker) written(r *recipient, e *entry) {
+	if r.kind.s != string(AdPartner) || !releases(e.as.name) {
+		return
+	}
+	for n, id := range c.p.ids {
+		if c.p.categories[n].FreeText && c.decidedBy(r, e, id) {
+			c.j.add(e.as.at, "%s is free text, in which anything may stand, so nothing of it may reach the ad partner %s: write drop, or name less here", id, r.id.s)
+			return
+		}
+	}
+}
+
+// hashed checks that what still identifies its subject goes only to where the
+// subject expressly let it go.
+func (c *checker) hashed(e *entry) {
+	u := c.p.byPurpose[e.purpose.s]
+	if e.purpose.s != "" && u == nil {
+		return // told already
+	}
+	if u == nil || u.Basis != Explicit && u.Basis != Separate {
+		c.j.add(e.as.at, "%s of an id is that id, since whoever has the id can compute it: name a purpose in the entry that is explicit or separate, or write pseudonym", e.as.name)
 	}
 }
 

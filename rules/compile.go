@@ -12,11 +12,14 @@ import (
 )
 
 // maxPurposes is how many purposes one recipient may list: what a subject
-// permits it is one machine word, and a bit of it is cross_border's.
-const maxPurposes = 63
+// permits it is one machine word, of which one bit is cross_border's and one
+// says that the subject is a minor.
+const maxPurposes = 62
 
-// crossed is the bit of cross_border.
-const crossed = uint64(1) << maxPurposes
+const (
+	crossed  = uint64(1) << maxPurposes // cross_border is granted
+	underage = crossed << 1             // the subject is a minor now
+)
 
 // categoryRule is all that decides about one category for one recipient.
 type categoryRule struct {
@@ -74,7 +77,7 @@ func (p *Policy) compileCategories() {
 		p.ids = append(p.ids, c.id.s)
 		p.number[c.id.s] = payload.Category(i)
 		p.categories = append(p.categories, Category{
-			ID: c.id.s, Title: c.title, Clause: c.clause, Sensitive: c.sensitive != nil && *c.sensitive,
+			ID: c.id.s, Title: c.title, Clause: c.clause, Sensitive: c.sensitive != nil && *c.sensitive, FreeText: c.freeText != nil && *c.freeText,
 			Keys: plainWords(c.keys), Paths: plainWords(c.paths), Headers: plainWords(c.headers), Detect: plainWords(c.detect),
 		})
 		for _, h := range c.headers {
@@ -129,6 +132,9 @@ func (p *Policy) compileRecipient(j *journal, r *recipient) {
 	for n := range p.ids {
 		c.rules[n] = p.compileRule(j, r, c, n, bit)
 	}
+	c.Pseudonyms = compilePseudonyms(r)
+	c.KAnonymity = p.compileKAnonymity(j, r)
+	c.Set = compileSet(j, r, bit)
 	p.recipients = append(p.recipients, c)
 	p.byName[c.ID] = c
 }

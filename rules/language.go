@@ -11,6 +11,7 @@ var (
 	country   = &grammar{regexp.MustCompile(`^[A-Z]{2}$`), "two capital letters of ISO 3166, such as CN"}
 	token     = &grammar{regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"), "the name of an HTTP header, such as X-Geo"}
 	held      = &grammar{regexp.MustCompile(`^\{[^{}]+\}$`), `a placeholder such as "{http.request.header.X-Client-Id}"`}
+	span      = &grammar{regexp.MustCompile(`^[1-9][0-9]{0,5}[smhd]$`), "a number and a unit (s, m, h or d), such as 24h or 90d"}
 	clauseRef = &grammar{regexp.MustCompile(`^\S.*$`), `a clause of the policy's text, such as "1.2"`}
 )
 
@@ -47,6 +48,7 @@ var categoryShape = &shape{form: object, fields: []field{
 	{"title", false, titleShape},
 	{"clause", false, clauseShape},
 	{"sensitive", false, &shape{form: boolean, doc: "Whether the law calls it sensitive. Where a pack and a policy both speak of a category, it can only become so."}},
+	{"free_text", false, &shape{form: boolean, doc: "Whether people write it freely, so that anything may stand in it: no ad partner gets it, as it is or transformed. Where a pack and a policy both speak of a category, it can only become so."}},
 	{"keys", false, texts("Member names, anywhere in a record; query parameters, form fields and cookies too. Compared folded: case, '_', '-', '.', ' ' and a leading '$', '@' or '#' do not count.", nil)},
 	{"paths", false, texts("Paths anchored at the record: steps joined by '.', '*' is one step, '**' any number (first or last only).", nil)},
 	{"headers", false, texts("Request headers that hold it.", token)},
@@ -92,6 +94,31 @@ var recipientShape = &shape{form: object, fields: []field{
 	{"unknown", false, &shape{form: text, doc: "What happens to scalars that no category matches. Default: pass to first_party, drop to all others.", enum: []string{"pass", "drop"}}},
 	{"keep", false, texts("Paths that unknown: drop spares.", nil)},
 	{"headers", false, texts("The only request headers that the recipient gets.", token)},
+	{"pseudonyms", false, pseudonymsShape},
+	{"k_anonymity", false, kAnonymityShape},
+	{"set", false, &shape{form: list, min: 1, doc: "Members that the gateway writes itself into each record, so that what the record says is what was decided. JSON only.", elem: setShape}},
+}}
+
+var pseudonymsShape = &shape{form: object, doc: "When the keys of the recipient's pseudonyms change. Default: never.", fields: []field{
+	{"epoch", true, &shape{form: text, doc: "How long a pseudonym stays the same: 1d to 400d, counted from 1970-01-01 UTC.", grammar: span}},
+	{"overlap", false, &shape{form: text, doc: "For how long after the end of an epoch subjects still change over, each at a moment of its own: at most half an epoch. Default: a tenth of one.", grammar: span}},
+}}
+
+var kAnonymityShape = &shape{form: object, doc: "What leaves for an ad partner only once enough subjects have shown the same.", fields: []field{
+	{"k", true, &shape{form: integer, doc: "How many distinct subjects must have shown a combination of values.", min: 2, max: 1000}},
+	{"window", true, &shape{form: text, doc: "Within how long: 1m to 90d.", grammar: span}},
+	{"of", true, texts("The categories whose released values together make the combination: one to five.", dotted)},
+	{"generalise", false, &shape{form: mapping, doc: "For a category, what is tried in turn where too few have shown its value: transforms of the value as it came, each coarser than the one before. Dropping it is the last, and implied.", names: dotted,
+		elem: &shape{form: list, min: 1, elem: &shape{form: action}}}},
+}}
+
+var setShape = &shape{form: object, fields: []field{
+	{"path", true, &shape{form: text, doc: "The member, as a path anchored at the record, without wildcards. Its last step is written as it stands here; members that fold to the same name go."}},
+	{"value", true, &shape{form: scalar, doc: "What it says: a text, a number, true or false."}},
+	{"unless", false, &shape{form: text, doc: "Only where this purpose of the recipient may not run. Default: always.", grammar: dotted}},
+	{"when", false, &shape{form: text, doc: "minor: only where the subject is a minor now, as far as is known.", enum: []string{"minor"}}},
+	{"create", false, &shape{form: boolean, doc: "Whether the object around the member is made where the record has none. Default: false."}},
+	{"clause", false, clauseShape},
 }}
 
 var includeShape = texts("Packs of categories, looked up beside this file, in the folder above it, and among those that ship with the program.", nil)

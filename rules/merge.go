@@ -22,7 +22,7 @@ func merge(j *journal, all []*source) *source {
 }
 
 // extend adds to a category what a later file says of it. A later file may
-// call a category sensitive, but not take that back: the packs know the law,
+// call a category sensitive or free text, but not take that back: the packs know the law,
 // and what is laxer than they are is more likely an oversight than a decision.
 func extend(j *journal, base, more category) category {
 	base.id.at = more.id.at
@@ -37,6 +37,13 @@ func extend(j *journal, base, more category) category {
 			j.add(more.sensAt, "%s is sensitive by %s:%d and cannot be made less so: take \"sensitive: false\" away", more.id.s, base.sensAt.file, base.sensAt.line)
 		} else {
 			base.sensitive, base.sensAt = more.sensitive, more.sensAt
+		}
+	}
+	if more.freeText != nil {
+		if base.freeText != nil && *base.freeText && !*more.freeText {
+			j.add(more.freeAt, "%s is free text by %s:%d and cannot be made less so: take \"free_text: false\" away", more.id.s, base.freeAt.file, base.freeAt.line)
+		} else {
+			base.freeText, base.freeAt = more.freeText, more.freeAt
 		}
 	}
 	base.keys = append(base.keys[:len(base.keys):len(base.keys)], more.keys...)

@@ -16,6 +16,7 @@ type Permits struct {
 	policy *Policy
 	words  []uint64 // by recipient: a bit for each of its purposes, and crossed
 	per    []perWord
+	minor  bool // now
 }
 
 // perWord is the word of one party behind a recipient with a per value, where
@@ -50,15 +51,20 @@ type perWord struct {
 // state's version plays no part, since a user who was never recorded may be
 // joined with a device that was.
 func (p *Policy) Permits(s *consent.State, now time.Time) (Permits, time.Time) {
-	if s == nil || s.Tombstoned || s.Policy == "" {
+	if s == nil || s.Tombstoned {
 		return Permits{policy: p}, time.Time{}
 	}
+	pm := Permits{policy: p, minor: now.Before(s.MinorUntil)}
 	accepted := slices.Index(p.versions, s.Policy)
-	if accepted < 0 {
-		return Permits{policy: p}, time.Time{}
+	if s.Policy == "" || accepted < 0 {
+		// Nothing may run, and yet a record says that a minor is one.
+		if pm.minor {
+			return pm, s.MinorUntil
+		}
+		return pm, time.Time{}
 	}
-	a := answers{p: p, s: s, now: now, accepted: accepted, minor: now.Before(s.MinorUntil)}
-	pm := Permits{policy: p, words: make([]uint64, len(p.recipients))}
+	a := answers{p: p, s: s, now: now, accepted: accepted, minor: pm.minor}
+	pm.words = make([]uint64, len(p.recipients))
 	for i, r := range p.recipients {
 		name := r.ID
 		if r.Per != "" {

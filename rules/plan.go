@@ -73,6 +73,14 @@ func (p *Policy) Plan(in Inbound, specs ...RouteSpec) (*Plan, error) {
 			}
 		}
 		r.judgement.Looks = r.recipient.looks()
+		for _, w := range r.recipient.Set {
+			n := slices.Index(spec.Writes, w.Write)
+			if n < 0 {
+				n = len(spec.Writes)
+				spec.Writes = append(spec.Writes, w.Write)
+			}
+			r.written = append(r.written, n)
+		}
 		plan.Routes = append(plan.Routes, r)
 	}
 	m, err := payload.Compile(spec)

@@ -63,14 +63,16 @@ type Policy struct {
 
 // Category is a kind of personal data.
 type Category struct {
-	ID        string   `json:"id"`
-	Title     Title    `json:"title"`
-	Sensitive bool     `json:"sensitive"`
-	Clause    string   `json:"clause,omitempty"`
-	Keys      []string `json:"-"`
-	Paths     []string `json:"-"`
-	Headers   []string `json:"-"`
-	Detect    []string `json:"-"`
+	ID        string `json:"id"`
+	Title     Title  `json:"title"`
+	Sensitive bool   `json:"sensitive"`
+	// FreeText says that people write it freely: no ad partner may have it.
+	FreeText bool     `json:"-"`
+	Clause   string   `json:"clause,omitempty"`
+	Keys     []string `json:"-"`
+	Paths    []string `json:"-"`
+	Headers  []string `json:"-"`
+	Detect   []string `json:"-"`
 }
 
 // Purpose is why data is processed.
@@ -122,6 +124,13 @@ type Recipient struct {
 	// Headers are the only request headers that the recipient gets, in
 	// canonical form; nil: the gateway decides.
 	Headers []string
+	// Pseudonyms says when the keys of the recipient's pseudonyms change.
+	Pseudonyms Pseudonyms
+	// KAnonymity is what leaves only of those who are like many others; nil:
+	// there is no such thing.
+	KAnonymity *KAnonymity
+	// Set are the members that the gateway writes itself, in file order.
+	Set []SetMember
 
 	index    int
 	purposes []*Purpose

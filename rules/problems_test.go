@@ -151,6 +151,29 @@ func TestProblems(t *testing.T) {
 		{"sensitive, as it is, unasked", "", strings.NewReplacer(uses, "sensitive_ok: because, uses: [dev.id, loc]}", entry, entry+"\n      - {category: loc, as: §pass}").Replace(sound),
 			[]string{`loc is sensitive and would reach the ad partner ads as it is, for run, which is necessary: name a purpose that is separate, or a transform`}},
 
+		// Free text, and what is as good as the id itself.
+		{"free text for an ad partner", "", strings.NewReplacer("keys: [dev_id]}", "free_text: true, keys: [dev_id]}", "as: pseudonym", "as: §pseudonym").Replace(sound), []string{`dev.id is free text, in which anything may stand, so nothing of it may reach the ad partner ads: write drop, or name less here`}},
+		{"a text for whether text is free", "keys: [dev_id]}", "free_text: §maybe, keys: [dev_id]}", []string{`free_text must be true or false, not "maybe"`}},
+		{"a digest that nobody said yes to", entry, "{category: dev.id, purpose: run, as: §{digest: md5}}", []string{`digest of an id is that id, since whoever has the id can compute it: name a purpose in the entry that is explicit or separate, or write pseudonym`}},
+		{"a digest for any purpose", entry, "{category: dev.id, as: §{digest: md5}}", []string{`digest of an id is that id, since whoever has the id can compute it: name a purpose in the entry that is explicit or separate, or write pseudonym`}},
+		{"a digest called hash", entry, "{category: dev.id, as: §md5}", []string{`no transform is called "md5": whoever has the id can compute its hash, so a hash of an id is that id; write pseudonym, or, where a partner has to join by the hash and people expressly said yes to that, {digest: md5} in an entry with such a purpose`}},
+
+		// Pseudonyms.
+		{"an epoch that is no span", headers, headers + "\n    pseudonyms: {epoch: §quarter}", []string{`epoch cannot be "quarter": write a number and a unit (s, m, h or d), such as 24h or 90d`}},
+		{"an epoch too short", headers, headers + "\n    pseudonyms: {epoch: §1h}", []string{`epoch cannot be 1h: write 1d to 400d`}},
+		{"an overlap too long", headers, headers + "\n    pseudonyms: {epoch: 10d, overlap: §6d}", []string{`overlap cannot be 6d: write half of the epoch of 10d at most`}},
+		{"nothing to change", "kind: first_party", "kind: first_party\n    pseudonyms: §{epoch: 10d}", []string{`no entry of app makes a pseudonym, so there is nothing to change: take pseudonyms away`}},
+
+		// What the gateway writes itself.
+		{"a member of many places", headers, set(`path: §"a.*.lmt", value: 1`), []string{`path "a.*.lmt": what is written has one place, so the path has no wildcards`}},
+		{"a member without a value", headers, set(`path: a.lmt, value: §~`), []string{`value must be a text, a number, true or false, and is empty`}},
+		{"a member that is none of JSON", headers, set(`path: a.lmt, value: §.inf`), []string{`JSON has no .inf: write another value`}},
+		{"a member twice", headers, set(`path: a.lmt, value: 1}, {path: §A.LMT, value: 0`), []string{`A.LMT is set already, on line 28: set it once`}},
+		{"a member inside another", headers, set(`path: a, value: 1}, {path: §a.lmt, value: 0`), []string{`a.lmt stands inside a, which is set on line 28: set one of them`}},
+		{"a member for no purpose", headers, set(`path: a.lmt, value: 1, unless: §asks`), []string{`there is no purpose "asks": did you mean "ask"?`}},
+		{"a member when it rains", headers, set(`path: a.lmt, value: 1, when: §rain`), []string{`when cannot be "rain": write one of minor`}},
+		{"the record itself made", headers, set(`path: §lmt, value: 1, create: true`), []string{`path "lmt": create makes the object around a member, and this one stands in the record itself`}},
+
 		// Several at once, in the order of their lines.
 		{"all at once", "", strings.NewReplacer(
 			"id: sound", "id: §Sound", basis, "§bases: x, basis: §neccessary", uses, "uses: [dev.id, §dev.ids]}",
@@ -179,6 +202,9 @@ func TestProblems(t *testing.T) {
 	}
 	checkProblems(t, sound, nil)
 }
+
+// set is the headers of ads with a member that is written.
+func set(member string) string { return "headers: [Accept]\n    set: [{" + member + "}]" }
 
 func checkProblems(t *testing.T, text string, messages []string) {
 	t.Helper()

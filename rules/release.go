@@ -18,6 +18,7 @@ type Route struct {
 	purposes  uint64 // of the recipient's, those that the route serves
 	exempt    bitset // categories
 	judgement payload.Judgement
+	written   []int // of the recipient's Set, by index: the number in the matcher's spec
 	matcher   *payload.Matcher
 
 	stranger *Release
@@ -35,6 +36,8 @@ type Release struct {
 	// Blocks says that some category is blocked, so that a record which holds
 	// it is refused.
 	Blocks bool
+	// Set are the members that are written, a bit for each of the recipient's.
+	Set uint32
 
 	words []uint64 // the permits that led here; several after Strictest
 }
@@ -108,6 +111,9 @@ func (r *Route) Release(pm Permits, per string) *Release {
 		return r.stranger
 	}
 	word := pm.word(r.recipient, per) & (r.purposes | crossed)
+	if pm.minor && r.recipient.asksAge() {
+		word |= underage
+	}
 	if word == 0 {
 		return r.stranger
 	}
@@ -123,7 +129,7 @@ func (r *Route) Stranger() *Release { return r.stranger }
 
 // decide makes the release for a word of permits.
 func (r *Route) decide(word uint64) *Release {
-	rel := &Release{Actions: make([]payload.Action, len(r.policy.ids)), words: []uint64{word}}
+	rel := &Release{Actions: make([]payload.Action, len(r.policy.ids)), Set: r.writes(word), words: []uint64{word}}
 	for c := range rel.Actions {
 		rel.Actions[c] = r.action(c, word)
 	}
@@ -135,7 +141,14 @@ func (r *Route) finish(rel *Release) {
 	for _, a := range rel.Actions {
 		rel.Blocks = rel.Blocks || a.Op == payload.Block
 	}
-	rel.Vector = r.matcher.NewVector(rel.Actions, r.judgement)
+	judgement := r.judgement
+	judgement.Writes = nil
+	for i, write := range r.written {
+		if rel.Set>>i&1 != 0 {
+			judgement.Writes = append(judgement.Writes, write)
+		}
+	}
+	rel.Vector = r.matcher.NewVector(rel.Actions, judgement)
 }
 
 // action answers "what happens to this category?".
@@ -194,7 +207,7 @@ func (r *Route) Strictest(releases ...*Release) *Release {
 
 // join makes the strictest of several releases.
 func (r *Route) join(releases []*Release) *Release {
-	rel := &Release{Actions: slices.Clone(releases[0].Actions)}
+	rel := &Release{Actions: slices.Clone(releases[0].Actions), Set: releases[0].Set}
 	seen := map[*Release]bool{}
 	for _, b := range releases {
 		if seen[b] {
@@ -202,6 +215,8 @@ func (r *Route) join(releases []*Release) *Release {
 		}
 		seen[b] = true
 		rel.words = append(rel.words, b.words...)
+		// What is said of one of them is said of all: less may be done with it.
+		rel.Set |= b.Set
 		for c := range rel.Actions {
 			rel.Actions[c] = payload.Stricter(rel.Actions[c], b.Actions[c])
 		}

@@ -58,6 +58,8 @@ func (s *shape) schema() map[string]any {
 		m["type"] = "boolean"
 	case integer:
 		m["type"], m["minimum"], m["maximum"] = "integer", s.min, s.max
+	case scalar:
+		m["type"] = []string{"string", "number", "boolean"}
 	case action:
 		m["anyOf"] = []any{
 			map[string]any{"type": "string"},

@@ -19,6 +19,7 @@ const (
 	text                // a scalar, read as it is spelled
 	boolean
 	integer
+	scalar // a text, a number, true or false, as JSON has them
 	action // one word, or one transform with its arguments; checked where it is made
 )
 
@@ -81,12 +82,14 @@ func (s *shape) fits(n *yaml.Node) bool {
 		return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool"
 	case integer:
 		return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int"
+	case scalar:
+		return n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null"
 	}
 	return true
 }
 
 func (f form) String() string {
-	return [...]string{"a mapping", "a mapping", "a list", "a text", "true or false", "a whole number", "an action"}[f]
+	return [...]string{"a mapping", "a mapping", "a list", "a text", "true or false", "a whole number", "a text, a number, true or false", "an action"}[f]
 }
 
 // check reports where a node is not of the shape. It goes on after a problem,

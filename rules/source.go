@@ -38,6 +38,8 @@ type category struct {
 	clause    string
 	sensitive *bool
 	sensAt    place
+	freeText  *bool
+	freeAt    place
 	keys      []word
 	paths     []word
 	headers   []word
@@ -83,6 +85,41 @@ type recipient struct {
 	unknown  word
 	keep     []word
 	headers  []word
+
+	pseudonyms *rotation
+	kAnonymity *kAnonymity
+	set        []written
+}
+
+// rotation is how the keys of a recipient's pseudonyms change.
+type rotation struct {
+	at             place
+	epoch, overlap word
+}
+
+// kAnonymity is what a recipient gets only of those who are like many others.
+type kAnonymity struct {
+	at         place
+	k          word
+	window     word
+	of         []word
+	generalise []generalisation
+}
+
+type generalisation struct {
+	category word
+	levels   []spelled
+}
+
+// written is a member that the gateway writes itself.
+type written struct {
+	at     place
+	path   word
+	value  item
+	unless word
+	when   word
+	create bool
+	clause string
 }
 
 // entry is one line of a recipient's release.
@@ -252,6 +289,10 @@ func readCategory(m member) category {
 		b, _ := strconv.ParseBool(s.text())
 		c.sensitive, c.sensAt = &b, s.at()
 	}
+	if s := v.get("free_text"); s.n != nil {
+		b, _ := strconv.ParseBool(s.text())
+		c.freeText, c.freeAt = &b, s.at()
+	}
 	return c
 }
 
@@ -286,5 +327,31 @@ func readRecipient(m member) recipient {
 			as: e.get("as").action(), orElse: e.get("else").action(), clause: e.get("clause").text(),
 		})
 	}
+	readPartner(v, &r)
 	return r
+}
+
+// readPartner reads what is said of how records leave for a recipient.
+func readPartner(v item, r *recipient) {
+	if w := v.get("pseudonyms"); w.n != nil {
+		r.pseudonyms = &rotation{at: w.at(), epoch: w.get("epoch").word(), overlap: w.get("overlap").word()}
+	}
+	if w := v.get("k_anonymity"); w.n != nil {
+		k := &kAnonymity{at: w.at(), k: w.get("k").word(), window: w.get("window").word(), of: w.get("of").words()}
+		for _, m := range w.get("generalise").members() {
+			g := generalisation{category: m.name}
+			for _, level := range m.item.list() {
+				g.levels = append(g.levels, level.action())
+			}
+			k.generalise = append(k.generalise, g)
+		}
+		r.kAnonymity = k
+	}
+	for _, w := range v.get("set").list() {
+		create, _ := strconv.ParseBool(w.get("create").text())
+		r.set = append(r.set, written{
+			at: w.at(), path: w.get("path").word(), value: w.get("value"), unless: w.get("unless").word(),
+			when: w.get("when").word(), create: create, clause: w.get("clause").text(),
+		})
+	}
 }

@@ -32,6 +32,9 @@ type Doc struct {
 	OneOf   bool   // exactly one of Args is given
 	Keyed   bool   // needs a subject: without one the value is dropped
 	Pair    bool   // acts on a latitude and a longitude together
+	// Identifying says that whoever has the value can tell whose the result is:
+	// a policy gives it only for a purpose that asks people expressly.
+	Identifying bool
 	// Examples are correct uses, each a YAML flow value as it stands after `as:`.
 	Examples []string
 }
@@ -221,7 +224,7 @@ func (x Arg) number(a any) (float64, error) {
 	return f, nil
 }
 
-func sortedKeys(m map[string]any) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

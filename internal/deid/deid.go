@@ -46,6 +46,7 @@ type definition struct {
 var table = []definition{
 	ageDefinition,
 	constantDefinition,
+	digestDefinition,
 	geoDefinition,
 	ipDefinition,
 	maskDefinition,
@@ -107,7 +108,7 @@ func New(name string, args any, env Env) (payload.Transformer, error) {
 	}
 	switch strings.ToLower(name) {
 	case "hash", "md5", "sha1", "sha256", "hmac":
-		return nil, fmt.Errorf("no transform is called %q: whoever has the id can compute its hash, so a hash of an id is that id; write pseudonym", name)
+		return nil, fmt.Errorf("no transform is called %q: whoever has the id can compute its hash, so a hash of an id is that id; write pseudonym, or, where a partner has to join by the hash and people expressly said yes to that, {digest: %s} in an entry with such a purpose", name, digestFor(strings.ToLower(name)))
 	}
 	if near := nearest(name, Names()); near != "" {
 		return nil, fmt.Errorf("no transform is called %q; did you mean %s?", name, near)

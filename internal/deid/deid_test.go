@@ -109,7 +109,7 @@ func checkAll(t *testing.T, use string, kind payload.Kind, examples []example) {
 }
 
 func TestNamesAreSortedAndComplete(t *testing.T) {
-	want := []string{"age", "constant", "geo", "ip", "mask", "pseudonym", "range", "time", "ua", "url"}
+	want := []string{"age", "constant", "digest", "geo", "ip", "mask", "pseudonym", "range", "time", "ua", "url"}
 	if got := Names(); !slices.Equal(got, want) {
 		t.Errorf("Names() = %v, want %v", got, want)
 	}
@@ -177,7 +177,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"hash", "write pseudonym"},
 		{"SHA256", "a hash of an id is that id"},
 		{"psuedonym", "did you mean pseudonym?"},
-		{"scramble", "there are age, constant, geo"},
+		{"scramble", "there are age, constant, digest, geo"},
 		{"{mask: 3}", "takes arguments by name: first, last; write {mask: {first: 3, last: 4}}"},
 		{"{mask: {frist: 3}}", `unknown argument "frist", did you mean first?`},
 		{"{mask: {keep: 3}}", `unknown argument "keep", it takes first, last`},

@@ -43,6 +43,9 @@ const (
 	patSubject
 	patDevice
 	patRecords
+	patMember // a member that is written, see Write
+	patAround // the object around one
+	patAbove  // the object around that one, where it may have to be made
 )
 
 type pattern struct {
@@ -86,11 +89,14 @@ func (a *automaton) build(pats []pattern, syms map[string]uint16, in *interner) 
 	}
 
 	var document, record []item
+	split := slices.ContainsFunc(pats, func(p pattern) bool { return p.kind == patRecords })
 	for i, p := range pats {
 		if p.kind != patRecords {
 			record = append(record, item{i, 0})
 		}
-		document = append(document, item{i, 0})
+		if !split || !p.root() {
+			document = append(document, item{i, 0})
+		}
 	}
 	a.document, _ = number(document)
 	a.record, _ = number(record)
@@ -172,27 +178,36 @@ func advance(pats []pattern, set []item, key string) []item {
 
 // accept says what stands at a place that the items of set have reached.
 func accept(pats []pattern, set []item, in *interner) (s pathState) {
-	var cats []Category
-	var keeps []keep
+	var cl class
 	for _, it := range set {
 		p := pats[it.pat]
 		if it.pos < len(p.steps) {
 			continue
 		}
 		switch p.kind {
+		case patMember:
+			cl.member = append(cl.member, p.n)
+		case patAround:
+			cl.around = append(cl.around, p.n)
+		case patAbove:
+			cl.above = append(cl.above, p.n)
 		case patCategory:
-			cats = append(cats, Category(p.n))
+			cl.categories = append(cl.categories, Category(p.n))
 		case patKeep:
-			keeps = append(keeps, keep{p.n, p.exact() && it.pos == len(p.steps)})
+			cl.keep = append(cl.keep, keep{p.n, p.exact() && it.pos == len(p.steps)})
 		default:
 			s.marks = append(s.marks, mark{p.kind, uint8(p.n)})
+			if p.kind == patRecords {
+				// An object where an array of records is due is a record.
+				cl.roots(pats)
+			}
 		}
 	}
-	slices.SortFunc(keeps, func(a, b keep) int { return 2*(a.list-b.list) + b2i(b.exact) - b2i(a.exact) })
+	slices.SortFunc(cl.keep, func(a, b keep) int { return 2*(a.list-b.list) + b2i(b.exact) - b2i(a.exact) })
 	// A place that one list names both exactly and by a wildcard is named
 	// exactly.
-	keeps = slices.CompactFunc(keeps, func(a, b keep) bool { return a.list == b.list })
-	s.class = in.class(cats, keeps)
+	cl.keep = slices.CompactFunc(cl.keep, func(a, b keep) bool { return a.list == b.list })
+	s.class = in.intern(cl)
 	return s
 }
 

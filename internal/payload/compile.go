@@ -30,6 +30,9 @@ type Spec struct {
 	// Subject and Device are the paths, in order of precedence, at which a
 	// record names whom it is about.
 	Subject, Device []string
+	// Writes are the members that some Vector writes itself; a Judgement names
+	// those that its does.
+	Writes []Write
 	// Records is the path, anchored at the document, of the array whose
 	// elements are records of their own; "." is the document itself, "" means
 	// that the document is one record.
@@ -57,6 +60,7 @@ type Matcher struct {
 type class struct {
 	categories []Category
 	keep       []keep
+	written
 }
 
 // keep says that a path stands in the keep list of that number.
@@ -125,7 +129,7 @@ func coordinateRole(key string) role {
 func Compile(s Spec) (*Matcher, error) {
 	m := &Matcher{keys: map[string]entry{}, spec: s, records: s.Records != ""}
 	in := interner{}
-	in.class(nil, nil) // class 0 is the empty one
+	in.class(nil) // class 0 is the empty one
 
 	byKey := map[string][]Category{}
 	var pats []pattern
@@ -169,6 +173,13 @@ func Compile(s Spec) (*Matcher, error) {
 			pats = append(pats, pattern{Path: p, kind: kind, n: n})
 		}
 	}
+	for n, w := range s.Writes {
+		more, err := w.patterns(n)
+		if err != nil {
+			return nil, err
+		}
+		pats = append(pats, more...)
+	}
 	if m.records && s.Records != "." {
 		p, err := ParsePath(s.Records)
 		if err != nil {
@@ -178,13 +189,13 @@ func Compile(s Spec) (*Matcher, error) {
 	}
 
 	for _, k := range slices.Sorted(maps.Keys(byKey)) {
-		m.keys[k] = entry(in.class(byKey[k], nil))
+		m.keys[k] = entry(in.class(byKey[k]))
 	}
 	var all []Category
 	for _, r := range s.Rules {
 		all = append(all, r.Category)
 	}
-	m.every = in.class(all, nil)
+	m.every = in.class(all)
 	syms := map[string]uint16{}
 	for _, p := range pats {
 		for _, st := range p.steps {
@@ -249,17 +260,21 @@ func (m *Matcher) lookup(key []byte) entry {
 	return e
 }
 
-// interner numbers the sets of categories and keep marks that occur.
+// interner numbers the sets of categories and of marks that occur.
 type interner struct {
 	all []class
 	num map[string]Class
 }
 
-func (in *interner) class(cats []Category, keeps []keep) Class {
-	cats = slices.Clone(cats)
-	slices.Sort(cats)
-	cats = slices.Compact(cats)
-	key := fmt.Sprint(cats, keeps)
+// class numbers a set of categories.
+func (in *interner) class(cats []Category) Class { return in.intern(class{categories: cats}) }
+
+func (in *interner) intern(cl class) Class {
+	cl.categories = slices.Clone(cl.categories)
+	slices.Sort(cl.categories)
+	cl.categories = slices.Compact(cl.categories)
+	cl.written.sort()
+	key := fmt.Sprint(cl)
 	if c, ok := in.num[key]; ok {
 		return c
 	}
@@ -268,6 +283,6 @@ func (in *interner) class(cats []Category, keeps []keep) Class {
 	}
 	c := Class(len(in.all))
 	in.num[key] = c
-	in.all = append(in.all, class{cats, keeps})
+	in.all = append(in.all, cl)
 	return c
 }

@@ -52,7 +52,7 @@ func (l *looks) compile(s Spec, in *interner) {
 	}
 	for k, c := range cats {
 		if c != nil {
-			l.kinds[k] = in.class(c, nil)
+			l.kinds[k] = in.class(c)
 			asked = append(asked, k)
 		}
 	}
@@ -64,10 +64,10 @@ func (l *looks) compile(s Spec, in *interner) {
 		all = append(all, cats[a]...)
 		for _, b := range asked[:i] {
 			both := append(append([]Category(nil), cats[a]...), cats[b]...)
-			l.pairs[1<<a|1<<b] = in.class(both, nil)
+			l.pairs[1<<a|1<<b] = in.class(both)
 		}
 	}
-	l.every = in.class(all, nil)
+	l.every = in.class(all)
 }
 
 // class returns the class of a value that may be of these kinds.

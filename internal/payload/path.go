@@ -16,8 +16,9 @@ type Path struct {
 }
 
 type step struct {
-	key string // folded
-	any bool   // '*': any one member
+	key     string // folded
+	spelled string // as it was written
+	any     bool   // '*': any one member
 }
 
 // ParsePath parses steps joined by '.'. '*' is any one step; '**', first or
@@ -63,7 +64,7 @@ func ParsePath(s string) (Path, error) {
 			if key == "" {
 				return Path{}, fmt.Errorf("path %q: an empty step (write a step that holds a '.' in double quotes)", s)
 			}
-			p.steps = append(p.steps, step{key: key})
+			p.steps = append(p.steps, step{key: key, spelled: text})
 		}
 		if !more {
 			break

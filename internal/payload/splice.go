@@ -24,7 +24,7 @@ type Part struct {
 // with its separator; what is only a piece of a text becomes "***". What is
 // inside a value is rewritten there, and wrapped again as it was.
 func (s *Scan) Apply(dst []byte, envelope Part, records []Part) ([]byte, Report) {
-	s.job = job{records: records}
+	s.job = job{records: records, open: s.job.open[:0]}
 	out, ok := s.apply(&s.job, dst, envelope, 0)
 	rep := s.job.rep
 	s.job.records = nil
@@ -39,6 +39,7 @@ func (s *Scan) Apply(dst []byte, envelope Part, records []Part) ([]byte, Report)
 type job struct {
 	records []Part
 	rep     Report
+	open    []opened // objects that members are written into, the innermost last
 }
 
 // splice copies a text with some of its values replaced.
@@ -50,6 +51,7 @@ type splice struct {
 	out  []byte // nil as long as nothing changed
 	at   int    // src[:at] has been dealt with
 	gov  int    // src[:gov] is exempt from Judgement.Unknown
+	base int    // of job.open, how many belong to the texts around
 
 	// What was noted last, since a document says the same over and over.
 	notedOp             Op
@@ -59,7 +61,7 @@ type splice struct {
 // apply rewrites one text. around is for what stands outside the records that
 // begin in it; src[:gov] is exempt from Judgement.Unknown.
 func (s *Scan) apply(j *job, dst []byte, around Part, gov int) (out []byte, ok bool) {
-	w := splice{job: j, s: s, src: s.Src, room: dst[:0], gov: gov}
+	w := splice{job: j, s: s, src: s.Src, room: dst[:0], gov: gov, base: len(j.open)}
 	next := int32(0)
 	for i := range s.Records {
 		r := &s.Records[i]
@@ -70,9 +72,10 @@ func (s *Scan) apply(j *job, dst []byte, around Part, gov int) (out []byte, ok b
 		if int(r.Start) < w.at {
 			continue // gone with something around it
 		}
-		at, out := w.at, w.out
+		w.closeUpTo(int(r.Start))
+		at, out, open := w.at, w.out, len(w.open)
 		if !w.hits(r.lo, r.hi, j.records[r.number]) {
-			w.at, w.out = at, out
+			w.at, w.out, w.open = at, out, w.open[:open]
 			w.rep.Blocked++
 			switch {
 			case r.element:
@@ -87,6 +90,7 @@ func (s *Scan) apply(j *job, dst []byte, around Part, gov int) (out []byte, ok b
 	if !w.hits(next, int32(len(s.Hits)), around) {
 		return nil, false
 	}
+	w.closeUpTo(len(w.src))
 	if w.out == nil {
 		return w.src, true
 	}
@@ -105,6 +109,9 @@ func (w *splice) hits(lo, hi int32, p Part) bool {
 	w.notedOp = Pass // what was noted, was noted for another vector
 	for i := lo; i < hi; {
 		h := &s.Hits[i]
+		if len(w.open) > w.base {
+			w.closeUpTo(int(h.Start))
+		}
 		if int(h.Start) < w.at {
 			i++ // within what a record's blocking or an envelope took along
 			continue
@@ -116,6 +123,12 @@ func (w *splice) hits(lo, hi int32, p Part) bool {
 		op, t := v.decide(class, h.Path)
 		if h.role&(roleKey|roleSealed) != 0 {
 			op = w.harden(h, class, op)
+		}
+		if v.writes != nil && op != Block {
+			if wr := v.writes[h.Path]; wr != nil && (wr.member || op == Pass) && w.write(i, wr) {
+				i = h.Next
+				continue
+			}
 		}
 		switch op {
 		case Pass:

@@ -52,7 +52,7 @@ func (m *Matcher) buildSuffixes(pats []pattern, syms map[string]uint16, in *inte
 		}
 		for i := range list {
 			cats := append(slices.Clone(list[i].cats), in.all[e.class()].categories...)
-			list[i].class = in.class(cats, nil)
+			list[i].class = in.class(cats)
 			list[i].cats = in.all[list[i].class].categories
 		}
 		slices.SortStableFunc(list, func(a, b suffix) int { return cmp.Compare(len(b.above), len(a.above)) })

@@ -10,6 +10,8 @@ type Judgement struct {
 	// Keep is the index in Spec.Keep of the paths exempt from Unknown; -1: none.
 	// What stands at one that names a single place is not searched either.
 	Keep int
+	// Writes are the members that are written, as indexes of Spec.Writes.
+	Writes []int
 	// Looks is whether values that no category governs are judged by their
 	// looks.
 	Looks Looks
@@ -36,6 +38,7 @@ type Vector struct {
 	kept    []bool        // by class: whether what stands there is exempt from Unknown
 	exact   []bool        // by class: whether it is not searched either
 	keyed   bool          // some transform needs Params.Key
+	writes  []*writing    // by class: what is written there; nil: nothing anywhere
 }
 
 // NewVector makes a vector of the actions, indexed by Category; a category
@@ -66,6 +69,7 @@ func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 			}
 		}
 	}
+	v.writes = m.writings(j.Writes)
 	return v
 }
 
@@ -101,6 +105,7 @@ type Report struct {
 	Unknown int // scalars dropped because no category matched them
 	Sealed  int // values dropped because what is in them cannot be opened
 	Blocked int // records that were taken out
+	Written int // members that the gateway wrote itself
 	// BlockedAll reports that something outside all records is to be blocked:
 	// there is nothing to forward.
 	BlockedAll bool
@@ -124,7 +129,7 @@ func (r *Report) Looked(f func(Category)) { r.looked.each(f) }
 
 // Untouched reports whether nothing was done.
 func (r *Report) Untouched() bool {
-	return r.looked == bitset{} && r.Unknown == 0 && r.Sealed == 0 && r.Blocked == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
+	return r.looked == bitset{} && r.Unknown == 0 && r.Sealed == 0 && r.Blocked == 0 && r.Written == 0 && !r.BlockedAll && r.dropped == bitset{} && r.changed == bitset{}
 }
 
 // Add adds what another rewriting did.
@@ -132,6 +137,7 @@ func (r *Report) Add(o *Report) {
 	r.Unknown += o.Unknown
 	r.Sealed += o.Sealed
 	r.Blocked += o.Blocked
+	r.Written += o.Written
 	r.BlockedAll = r.BlockedAll || o.BlockedAll
 	r.dropped.merge(&o.dropped)
 	r.changed.merge(&o.changed)
