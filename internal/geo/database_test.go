@@ -211,3 +211,30 @@ func BenchmarkLookup(b *testing.B) {
 		d.Lookup(addr)
 	}
 }
+
+// A tree whose nodes lead back into it has more networks than can be counted.
+func TestATreeWithoutEndIsNotWalked(t *testing.T) {
+	for name, damage := range map[string]func(tree []byte, nodes int){
+		"both ways to the next node": func(tree []byte, nodes int) {
+			for n := range nodes {
+				next := uint32(min(n+1, nodes))
+				for _, at := range []int{6 * n, 6*n + 3} {
+					tree[at], tree[at+1], tree[at+2] = byte(next>>16), byte(next>>8), byte(next)
+				}
+			}
+		},
+		"both ways to the first": func(tree []byte, nodes int) { clear(tree[:6*nodes]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			content := geotest.City(t)
+			whole, err := parse(append([]byte(nil), content...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			damage(content, int(whole.reader.Metadata.NodeCount))
+			if e, err := parse(content); err == nil {
+				t.Errorf("taken as a %s", e.reader.Metadata.DatabaseType)
+			}
+		})
+	}
+}

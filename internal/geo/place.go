@@ -71,23 +71,30 @@ const (
 	flatNamed               // country, two letters
 )
 
-// probed is how many networks are looked at for a country. Databases of places
-// have one in nearly each.
-const probed = 10_000
+// Of a database that is opened so many networks are looked at for a country: with
+// and without a record. Databases of places have one in nearly each that has any.
+// The bounds hold for a damaged file too, whose tree may fork without end.
+const (
+	probed  = 10_000
+	visited = 100_000
+)
 
 // layoutOf finds out how a database says countries.
 func layoutOf(reader *maxminddb.Reader) (layout, error) {
-	left := probed
-	for result := range reader.Networks(maxminddb.SkipEmptyValues()) {
+	records, all := probed, visited
+	for result := range reader.Networks(maxminddb.IncludeNetworksWithoutData(), maxminddb.IncludeAliasedNetworks()) {
 		if err := result.Err(); err != nil {
 			return 0, fmt.Errorf("%w: %w", errDamaged, err)
 		}
-		for _, l := range []layout{nested, flatCode, flatNamed} {
-			if _, ok := l.place(result); ok {
-				return l, nil
+		if result.Found() {
+			for _, l := range []layout{nested, flatCode, flatNamed} {
+				if _, ok := l.place(result); ok {
+					return l, nil
+				}
 			}
+			records--
 		}
-		if left--; left == 0 {
+		if all--; all == 0 || records == 0 {
 			break
 		}
 	}
