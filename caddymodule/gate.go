@@ -289,6 +289,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if err != nil {
 			return nil, fmt.Errorf("response: %w", err)
 		}
+		down.response = true
 		rt.down = &down
 	}
 	return rt, nil
@@ -304,7 +305,10 @@ func newLane(p *rules.Policy, subject, device []IDSource, records string, spec r
 	if err != nil {
 		return lane{}, err
 	}
-	return lane{plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p), subject: newSources(subject), device: newSources(device)}, nil
+	return lane{
+		plan: plan, rules: plan.Routes[0], headers: newHeaderRules(p),
+		subject: newSources(subject), device: newSources(device), addresses: newAddressRule(p),
+	}, nil
 }
 
 func jsonPaths(sources []IDSource) (paths []string) {

@@ -16,6 +16,8 @@ type lane struct {
 	rules           *rules.Route
 	headers         headerRules
 	subject, device []source
+	addresses       addressRule
+	response        bool // it is what the upstream answers, about whomever it knows
 }
 
 // source is an IDSource, ready to be asked.
@@ -98,7 +100,7 @@ func (j judge) rule(scan *payload.Scan) (ruling, *Problem) {
 	if p != nil {
 		return ruling{}, p
 	}
-	return j.ruling(verdicts, len(people)), nil
+	return j.ruling(scan, verdicts, len(people)), nil
 }
 
 // people says whom each record is about. The last one returned is whom the
@@ -232,9 +234,9 @@ func (j judge) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (ids
 	return ids, true
 }
 
-// ruling makes of the verdicts on n people what may be had of a message. nil
-// verdicts are those on people who have granted nothing.
-func (j judge) ruling(verdicts []Verdict, n int) ruling {
+// ruling makes of the verdicts on n people what may be had of a message, of which
+// scan may be nil. nil verdicts are those on people who have granted nothing.
+func (j judge) ruling(scan *payload.Scan, verdicts []Verdict, n int) ruling {
 	now := time.Now()
 	r := j.ln.rules
 	per := j.by.per
@@ -242,6 +244,7 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	if per != "" {
 		recipient += ":" + per
 	}
+	places := places{judge: j, scan: scan, n: n}
 	parts := make([]payload.Part, n)
 	all := make([]*rules.Release, n)
 	for i := range parts {
@@ -254,6 +257,9 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 				params.Key = j.g.app.SubjectKey(recipient, verdict.Salt)
 			}
 		}
+		if rel.Vector.Placed() {
+			params.Place = places.of(i)
+		}
 		all[i] = rel
 		parts[i] = payload.Part{Vector: rel.Vector, Params: params}
 	}
@@ -263,7 +269,11 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	}
 	// Nobody in particular is whom the envelope is about: no key for it.
 	rel := r.Strictest(all[:last]...)
-	return ruling{parts: parts[:last], envelope: payload.Part{Vector: rel.Vector, Params: &payload.Params{Now: now}}, release: rel}
+	params := &payload.Params{Now: now}
+	if rel.Vector.Placed() {
+		params.Place = places.of(last)
+	}
+	return ruling{parts: parts[:last], envelope: payload.Part{Vector: rel.Vector, Params: params}, release: rel}
 }
 
 // verdicts asks what the subjects' states come to; nil means that nobody has
