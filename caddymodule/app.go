@@ -15,6 +15,7 @@ import (
 
 	"github.com/consentgate/consentgate/internal/consent"
 	"github.com/consentgate/consentgate/internal/deid"
+	"github.com/consentgate/consentgate/internal/geo"
 	"github.com/consentgate/consentgate/rules"
 )
 
@@ -57,6 +58,15 @@ type App struct {
 	// owner alone; with any other store that is an error.
 	Secret string `json:"secret,omitempty"`
 
+	// The file of a GeoIP database (MaxMind DB, `.mmdb`) of cities or countries,
+	// such as `/var/lib/GeoIP/GeoLite2-City.mmdb`. The transforms `{geo: city}`,
+	// `{geo: area}`, `{ip: area}` and `{ip: country}` of a policy need it, and
+	// with it nothing is sent to an ad partner whose address is in another country
+	// than the policy says. It is read again within seconds of a change; a changed
+	// file that is no database is refused, and the one in use stays. Default: none,
+	// as where it resolves to nothing.
+	GeoIP string `json:"geoip,omitempty"`
+
 	// The routes that reach an upstream without a gate, because nothing
 	// personal goes there. Each is written as the first three columns of
 	// `consentgate policy coverage` show it, for instance
@@ -70,6 +80,8 @@ type App struct {
 	store   StoreModule
 	source  *policySource
 	secret  []byte // as given; nil: to be made beside the data
+	geo     *geo.Database
+	geoKey  string // set while this app holds a reference on geo
 
 	loaded  *Current // what Provision has read
 	engine  atomic.Pointer[engine]
@@ -121,8 +133,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision reads the policy, resolves the secret, and looks for routes without
-// a gate. It opens nothing.
+// Provision reads the policy and the GeoIP database, resolves the secret, and
+// looks for routes without a gate. It opens no store.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	if a.Policy == "" {
@@ -138,6 +150,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	policy, err := a.source.load()
 	if err != nil {
 		return fmt.Errorf("consent: the policy has problems:\n%w", err)
+	}
+	if err := a.provisionGeo(); err != nil {
+		return fmt.Errorf("consent: %w", err)
+	}
+	if err := a.checkPlaces(policy); err != nil {
+		return fmt.Errorf("consent: %w", err)
 	}
 	a.loaded = &Current{Policy: policy, Generation: generations.Add(1)}
 	a.metrics, err = newMetrics(ctx.GetMetricsRegistry(), a.stats)
@@ -244,6 +262,7 @@ func (a *App) Stop() error { return nil }
 // Cleanup gives up this app's reference on the engine, so that it stops once
 // no configuration uses it.
 func (a *App) Cleanup() error {
+	a.releaseGeo()
 	if e := a.engine.Load(); e != nil {
 		e.leave(a)
 	}

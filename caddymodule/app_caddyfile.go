@@ -36,7 +36,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        lease    <duration>
 //	    }
 //	    secret <placeholder>
-//	    geoip
+//	    geoip [<file>]
 //	    uncovered <listener> <route> <upstream>
 //	}
 //
@@ -44,7 +44,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 // policy coverage` that it names.
 //
 // A secret that resolves to nothing counts as not given. `geoip` without an
-// argument is off; this version has no look-up to switch on.
+// argument is off.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consent
 	if err := noArgs(d); err != nil {
@@ -96,7 +96,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 		case "geoip":
 			if d.NextArg() {
-				return d.Err("geoip: this version looks up no addresses; leave the argument out")
+				a.GeoIP = d.Val()
+			}
+			if d.NextArg() {
+				return d.Err("geoip takes one argument: the file of a GeoIP database, such as GeoLite2-City.mmdb")
 			}
 		default:
 			return d.Errf("unrecognized subdirective %q of consent; it knows policy, store, cache, secret, geoip and uncovered", d.Val())

@@ -18,12 +18,23 @@ const (
 )
 
 // coverage is which gate guards which way to an upstream. It is made of a
-// configuration alone: nothing is dialled, and no request is looked at.
+// configuration alone, until checkBorders looks up names: nothing is dialled, and
+// no request is looked at.
 type coverage struct {
 	Routes   []*coveredRoute   `json:"routes"`
 	Unseen   []string          `json:"unseen,omitempty"` // apps and handlers that may reach an upstream, and that nobody here can read
 	Warnings []string          `json:"warnings,omitempty"`
+	Notes    []string          `json:"notes,omitempty"` // what could not be looked at
 	Errors   []coverageProblem `json:"errors,omitempty"`
+
+	app coveringApp
+}
+
+// coveringApp is what a configuration says of the app.
+type coveringApp struct {
+	Policy    string   `json:"policy"`
+	GeoIP     string   `json:"geoip"`
+	Uncovered []string `json:"uncovered"`
 }
 
 // coveredRoute is one way to an upstream.
@@ -35,6 +46,8 @@ type coveredRoute struct {
 	Verdict  string         `json:"verdict"`
 
 	inErrors bool
+	dials    []string // the addresses that are dialled, such as "partner.example:443"
+	dynamic  bool     // others are, too
 }
 
 // name is how the operator names the route in `uncovered`: what the first three
@@ -79,9 +92,7 @@ func coverageOf(config []byte) (*coverage, error) {
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, fmt.Errorf("the configuration is no JSON that Caddy takes: %w", err)
 	}
-	var app struct {
-		Uncovered []string `json:"uncovered"`
-	}
+	var app coveringApp
 	if raw := c.Apps["consent"]; raw != nil {
 		if err := json.Unmarshal(raw, &app); err != nil {
 			return nil, fmt.Errorf("apps.consent: %w", err)
@@ -92,6 +103,7 @@ func coverageOf(config []byte) (*coverage, error) {
 	if err != nil {
 		return nil, err
 	}
+	cov.app = app
 	for name := range c.Apps {
 		if !slices.Contains(appsWithoutUpstreams, name) {
 			cov.Unseen = append(cov.Unseen, "app "+name)

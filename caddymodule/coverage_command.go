@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -22,6 +23,11 @@ func policyCoverageCommand() *cobra.Command {
 Lists every route of a configuration that reaches an upstream, with the gate in
 front of it: to which recipient it goes, for which purposes, and in which mode.
 Nothing is started and nothing is dialled.
+
+Where the global option ` + "`consent`" + ` has ` + "`geoip`" + `, the names of the upstreams are
+looked up, for a few seconds at most. An address in a country that is neither the
+policy's home nor the one declared for the recipient is a warning; a name without
+an answer is a note.
 
 A proxied route without a gate is an error, unless the operator names it in the
 global option ` + "`consent`" + `:
@@ -55,6 +61,7 @@ depend on it.
 		if err != nil {
 			return err
 		}
+		cov.checkBorders(cmd.Context(), net.DefaultResolver, cmd.ErrOrStderr())
 		if *asJSON {
 			enc := json.NewEncoder(cmd.OutOrStdout())
 			enc.SetEscapeHTML(false)
@@ -125,6 +132,9 @@ func (c *coverage) print(out io.Writer) error {
 	}
 	for _, text := range c.Warnings {
 		fmt.Fprintf(&b, "\nwarning: %s\n", text)
+	}
+	for _, text := range c.Notes {
+		fmt.Fprintf(&b, "\nnote: %s\n", text)
 	}
 	for _, p := range c.Errors {
 		fmt.Fprintf(&b, "\nerror: %s\n", p.Message)

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 const (
 	kindForwardAuth = "forward_auth"
 	kindDynamic     = "dynamic"
+	dynamicA        = "a" // of dynamic upstreams: the addresses of one name
 )
 
 // proxyConfig is what coverage reads of a reverse_proxy.
@@ -50,6 +53,7 @@ func (w *coverageWalk) proxy(raw json.RawMessage, p passage) (change, error) {
 	w.cov.Routes = append(w.cov.Routes, &coveredRoute{
 		Listen: w.listen, Route: p.label(), Upstream: cfg.label(),
 		Gates: slices.Clone(p.gates), inErrors: p.inErrors,
+		dials: cfg.dials(), dynamic: cfg.Dynamic != nil && cfg.Dynamic.Source != dynamicA,
 	})
 	if len(cfg.HandleResponse) == 0 {
 		return changesNothing, nil
@@ -58,6 +62,18 @@ func (w *coverageWalk) proxy(raw json.RawMessage, p passage) (change, error) {
 		return 0, fmt.Errorf("reverse_proxy.handle_response: %w", err)
 	}
 	return changesAll, nil // forward_auth copies headers into the request
+}
+
+// dials returns the addresses that the proxy sends to, as far as they stand in the
+// configuration.
+func (c proxyConfig) dials() (dials []string) {
+	for _, u := range c.Upstreams {
+		dials = append(dials, u.Dial)
+	}
+	if d := c.Dynamic; d != nil && d.Source == dynamicA {
+		dials = append(dials, net.JoinHostPort(d.Name, cmp.Or(d.Port, "80")))
+	}
+	return dials
 }
 
 // label is where the proxy sends to.

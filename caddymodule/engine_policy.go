@@ -22,6 +22,7 @@ func (e *engine) watchPolicy(ctx context.Context) {
 		case <-tick.C:
 		}
 		e.reload()
+		e.reloadGeo()
 		if now := e.cache.Stats().Watching; now != watching {
 			watching = now
 			if watching {
@@ -133,6 +134,9 @@ func (e *engine) put(next *Current) {
 
 // prepare makes all that use this app's policy ready for another one.
 func (a *App) prepare(next *Current) (take func(), err error) {
+	if err := a.checkPlaces(next.Policy); err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	prepares := a.onPolicy
 	a.mu.Unlock()

@@ -304,7 +304,10 @@ func newLane(cur *Current, subject, device []IDSource, records string, spec rule
 	if err != nil {
 		return lane{}, err
 	}
-	return lane{of: cur, plan: plan, rules: plan.Routes[0], headers: newHeaderRules(cur.Policy), subject: newSources(subject), device: newSources(device)}, nil
+	return lane{
+		of: cur, plan: plan, rules: plan.Routes[0], headers: newHeaderRules(cur.Policy),
+		subject: newSources(subject), device: newSources(device), addresses: newAddressRule(cur.Policy),
+	}, nil
 }
 
 func jsonPaths(sources []IDSource) (paths []string) {

@@ -204,7 +204,7 @@ func (s *lineStream) process(w *window) *Problem {
 			own = verdicts[at : at+n]
 		}
 		at += n
-		ru := s.ruling(own, n)
+		ru := s.ruling(scan, own, n)
 		out, rep := scan.Apply(nil, ru.envelope, ru.parts)
 		s.count += scan.Len()
 		if rep.BlockedAll && !scan.Split() {
@@ -307,6 +307,10 @@ func (v *visit) decideStream() *Problem {
 		if source.JSON != "" {
 			v.release = v.ln.rules.Strictest(ru.release, v.ln.rules.Stranger())
 			ru.envelope.Vector, ru.envelope.Params.Key = v.release.Vector, nil
+			if v.release.Vector.Placed() {
+				places := places{judge: v.judge, n: 1}
+				ru.envelope.Params.Place = places.of(0)
+			}
 			break
 		}
 	}

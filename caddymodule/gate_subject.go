@@ -13,11 +13,12 @@ import (
 // lane is one way through a gate: what goes to one recipient.
 type lane struct {
 	of              *Current
-	down            bool // it is that of the responses
+	down            bool // it is that of the responses, about whomever the upstream knows
 	plan            *rules.Plan
 	rules           *rules.Route
 	headers         headerRules
 	subject, device []source
+	addresses       addressRule
 }
 
 // source is an IDSource, ready to be asked.
@@ -123,7 +124,7 @@ func (j judge) rule(scan *payload.Scan) (ruling, *Problem) {
 	if p != nil {
 		return ruling{}, p
 	}
-	return j.ruling(verdicts, len(people)), nil
+	return j.ruling(scan, verdicts, len(people)), nil
 }
 
 // people says whom each record is about. The last one returned is whom the
@@ -257,9 +258,9 @@ func (j judge) inBody(scan *payload.Scan, kind consent.Kind, source, n int) (ids
 	return ids, true
 }
 
-// ruling makes of the verdicts on n people what may be had of a message. nil
-// verdicts are those on people who have granted nothing.
-func (j judge) ruling(verdicts []Verdict, n int) ruling {
+// ruling makes of the verdicts on n people what may be had of a message, of which
+// scan may be nil. nil verdicts are those on people who have granted nothing.
+func (j judge) ruling(scan *payload.Scan, verdicts []Verdict, n int) ruling {
 	now := time.Now()
 	r := j.ln.rules
 	per := j.by.per
@@ -267,6 +268,7 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	if per != "" {
 		recipient += ":" + per
 	}
+	places := places{judge: j, scan: scan, n: n}
 	parts := make([]payload.Part, n)
 	all := make([]*rules.Release, n)
 	for i := range parts {
@@ -279,6 +281,9 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 				params.Key = j.g.app.SubjectKey(recipient, r.Recipient().Pseudonyms.Epoch(now, verdict.Salt), verdict.Salt)
 			}
 		}
+		if rel.Vector.Placed() {
+			params.Place = places.of(i)
+		}
 		all[i] = rel
 		parts[i] = payload.Part{Vector: rel.Vector, Params: params}
 	}
@@ -288,7 +293,11 @@ func (j judge) ruling(verdicts []Verdict, n int) ruling {
 	}
 	// Nobody in particular is whom the envelope is about: no key for it.
 	rel := r.Strictest(all[:last]...)
-	return ruling{parts: parts[:last], envelope: payload.Part{Vector: rel.Vector, Params: &payload.Params{Now: now}}, release: rel}
+	params := &payload.Params{Now: now}
+	if rel.Vector.Placed() {
+		params.Place = places.of(last)
+	}
+	return ruling{parts: parts[:last], envelope: payload.Part{Vector: rel.Vector, Params: params}, release: rel}
 }
 
 // verdicts asks what the subjects' states come to; nil means that nobody has

@@ -20,6 +20,7 @@ type metrics struct {
 	storeErrors *prometheus.CounterVec
 	policyInfo  *prometheus.GaugeVec
 	reloads     *prometheus.CounterVec
+	geoReloads  *prometheus.CounterVec
 	apiCalls    *prometheus.CounterVec
 
 	// resolved holds the counters whose labels were looked up before. It is
@@ -68,6 +69,8 @@ func newMetrics(reg prometheus.Registerer, stats func() consent.CacheStats) (*me
 			"Operations on the consent store that failed.", "operation"),
 		reloads: counter("policy_reloads_total",
 			"Times that a changed policy was read again, by result.", "result"),
+		geoReloads: counter("geoip_reloads_total",
+			"Times that a changed GeoIP database was read again, by result.", "result"),
 		apiCalls: counter("api_calls_total",
 			"Calls of the consent API, by call and status code.", "call", "status"),
 	}
@@ -149,12 +152,17 @@ func (m *metrics) countStoreError(operation string) {
 }
 
 // countReload counts a changed policy that was taken or refused.
-func (m *metrics) countReload(ok bool) {
+func (m *metrics) countReload(ok bool) { m.countResult(m.reloads, ok) }
+
+// countGeoReload counts a changed GeoIP database that was taken or refused.
+func (m *metrics) countGeoReload(ok bool) { m.countResult(m.geoReloads, ok) }
+
+func (m *metrics) countResult(vec *prometheus.CounterVec, ok bool) {
 	result := "refused"
 	if ok {
 		result = "taken"
 	}
-	m.counter(m.reloads, 1, result, "", "").Inc()
+	m.counter(vec, 1, result, "", "").Inc()
 }
 
 // countCall counts a call of the consent API. call is a template of its path.

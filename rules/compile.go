@@ -139,6 +139,12 @@ func (p *Policy) compileRecipient(j *journal, r *recipient) {
 	p.byName[c.ID] = c
 }
 
+// placed reports whether some action of the rule needs payload.Params.Place.
+func (c categoryRule) placed() bool {
+	needs := func(a payload.Action) bool { _, ok := a.T.(payload.Placed); return ok }
+	return needs(c.orElse) || slices.ContainsFunc(c.entries, func(e compiledEntry) bool { return needs(e.action) })
+}
+
 // compileRule finds the entries that decide about one category: of those that
 // cover it, the ones with the longest pattern.
 func (p *Policy) compileRule(j *journal, r *recipient, c *Recipient, n int, bit map[string]uint64) categoryRule {

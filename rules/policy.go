@@ -237,6 +237,15 @@ func (p *Policy) Recipients() []*Recipient { return p.recipients }
 // Recipient returns the recipient of that name (without a per value), or nil.
 func (p *Policy) Recipient(name string) *Recipient { return p.byName[name] }
 
+// Placed returns the recipients for which some category is de-identified by
+// where GeoIP sees an address, in file order: without a GeoIP database they get
+// nothing of it.
+func (p *Policy) Placed() []*Recipient {
+	return slices.DeleteFunc(slices.Clone(p.recipients), func(r *Recipient) bool {
+		return !slices.ContainsFunc(r.rules, categoryRule.placed)
+	})
+}
+
 // HasPurpose reports whether the policy defines the purpose.
 func (p *Policy) HasPurpose(id string) bool { return p.byPurpose[id] != nil }
 

@@ -1,7 +1,7 @@
 package deid
 
 import (
-	"fmt"
+	"errors"
 	"math"
 
 	"github.com/consentgate/consentgate/internal/payload"
@@ -24,20 +24,28 @@ var geoDefinition = definition{
 		Args: []Arg{
 			{Name: "decimals", Type: Integer, Min: 0, Max: 4, Summary: "Rounds latitude and longitude to this many decimals of a degree: 1 is some 11 km north to south, 2 some 1.1 km."},
 			{Name: "grid_km", Type: Number, Min: 0.1, Max: 5000, Summary: "Takes the centre of the cell of a grid whose cells are about this many kilometres wide and high, everywhere on Earth."},
+			{Name: "place", Type: String, Enum: []string{"city", "area"}, Summary: "Puts another position in the place of the one that was measured: that of the city in which GeoIP sees the record's address, to two decimals; or the centre of the 500 km cell around that city, which is about a province. It is dropped where GeoIP knows no city."},
 		},
+		Scalar:   "place",
 		OneOf:    true,
 		Pair:     true,
-		Examples: []string{"{geo: {decimals: 1}}", "{geo: {grid_km: 10}}"},
+		Examples: []string{"{geo: city}", "{geo: {decimals: 1}}", "{geo: {grid_km: 10}}"},
 	},
 	refuse: func(args any) error {
-		if area, ok := args.(string); ok {
-			return fmt.Errorf("%q needs GeoIP, which is not available in this version; write {geo: {decimals: 1}} or {geo: {grid_km: 10}}", area)
+		if args == "country" {
+			return errors.New("a country has no one position; write {geo: area} or {geo: {grid_km: 2000}}, or {ip: country} for an address")
 		}
 		return nil
 	},
 	build: func(v values, _ Env) (payload.Transformer, error) {
 		if _, given := v["decimals"]; given {
 			return geoDecimals{v.integer("decimals")}, nil
+		}
+		switch v.text("place") {
+		case "city":
+			return geoPlace{geoDecimals{cityDecimals}}, nil
+		case "area":
+			return geoPlace{newGeoGrid(areaKilometres)}, nil
 		}
 		return newGeoGrid(v["grid_km"].(float64)), nil
 	},
@@ -69,6 +77,12 @@ func (t geoDecimals) AppendPair(lat, lon, latText, lonText []byte, _ *payload.Pa
 	if !ok {
 		return lat, lon, false
 	}
+	lat, lon = t.coarsen(lat, lon, y, x)
+	return lat, lon, true
+}
+
+// coarsen appends what a position in billionths of a degree becomes.
+func (t geoDecimals) coarsen(lat, lon []byte, y, x int64) ([]byte, []byte) {
 	one := pow10(t.decimals)
 	y, x = roundTo(y, degree/one), roundTo(x, degree/one)
 	if x == 180*one {
@@ -77,7 +91,7 @@ func (t geoDecimals) AppendPair(lat, lon, latText, lonText []byte, _ *payload.Pa
 	if y == 90*one || y == -90*one {
 		x = 0
 	}
-	return appendDecimal(lat, y, t.decimals), appendDecimal(lon, x, t.decimals), true
+	return appendDecimal(lat, y, t.decimals), appendDecimal(lon, x, t.decimals)
 }
 
 // roundTo is n / unit to the nearest integer, halves away from zero.
@@ -118,6 +132,12 @@ func (t geoGrid) AppendPair(lat, lon, latText, lonText []byte, _ *payload.Params
 	if !ok {
 		return lat, lon, false
 	}
+	lat, lon = t.coarsen(lat, lon, y, x)
+	return lat, lon, true
+}
+
+// coarsen appends what a position in billionths of a degree becomes.
+func (t geoGrid) coarsen(lat, lon []byte, y, x int64) ([]byte, []byte) {
 	row := min(int((float64(y)/degree+90)/180*float64(t.rows)), t.rows-1)
 	columns := t.columns(row)
 	// The east end of a row is its west end.
@@ -125,7 +145,7 @@ func (t geoGrid) AppendPair(lat, lon, latText, lonText []byte, _ *payload.Params
 	unit := math.Pow10(t.places)
 	y = int64(math.Round(t.latitude(row) * unit))
 	x = int64(math.Round((-180 + (float64(column)+0.5)*360/float64(columns)) * unit))
-	return appendDecimal(lat, y, t.places), appendDecimal(lon, x, t.places), true
+	return appendDecimal(lat, y, t.places), appendDecimal(lon, x, t.places)
 }
 
 // latitude is that of the middle of a row, in degrees. Row 0 is at the south

@@ -57,7 +57,7 @@ func TestGeo(t *testing.T) {
 }
 
 func TestWhatIsNoPosition(t *testing.T) {
-	for _, use := range []string{"{geo: {decimals: 1}}", "{geo: {grid_km: 10}}"} {
+	for _, use := range []string{"{geo: {decimals: 1}}", "{geo: {grid_km: 10}}", "{geo: city}", "{geo: area}"} {
 		for _, bad := range []string{
 			"", "NaN", "Inf", "-Inf", "infinity", "0x1p4", "0x10", "1_0", "1e400", "31°12'N", "31,2", "31.2 ", "null", "1/2",
 		} {

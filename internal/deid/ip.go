@@ -2,6 +2,7 @@ package deid
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 
 	"github.com/consentgate/consentgate/internal/payload"
@@ -14,15 +15,30 @@ const maxAddress = 128
 var ipDefinition = definition{
 	Doc: Doc{
 		Name:    "ip",
-		Summary: "Keeps an IP address's network prefix and sets the rest to zero; a port and a zone go.",
+		Summary: "Keeps an IP address's network prefix and sets the rest to zero, while a port and a zone go; or puts the place of the record's address there.",
 		Args: []Arg{
 			{Name: "v4", Type: Integer, Min: 0, Max: 24, Default: 24, Summary: "How many bits of an IPv4 address to keep. The last octet never stays."},
 			{Name: "v6", Type: Integer, Min: 0, Max: 64, Default: 48, Summary: "How many bits of an IPv6 address to keep. The interface identifier never stays."},
+			{Name: "place", Type: String, Enum: []string{"area", "country"}, Summary: "Keeps nothing of the address: in its place goes the province (ISO 3166-2, CN-GD) or the country (ISO 3166-1, CN) in which GeoIP sees the record's address. It is dropped where GeoIP does not know."},
 		},
+		Scalar:   "place",
 		Bare:     true,
-		Examples: []string{"{ip: {v4: 24, v6: 48}}"},
+		Examples: []string{"{ip: {v4: 24, v6: 48}}", "{ip: area}"},
+	},
+	refuse: func(args any) error {
+		a, _ := args.(map[string]any)
+		if _, place := a["place"]; place && len(a) > 1 {
+			return errors.New("place stands alone: nothing of the address is kept beside it; write {ip: area} or {ip: country}")
+		}
+		if args == "city" {
+			return errors.New("no standard text stands for a city; write {ip: area} or {ip: country}")
+		}
+		return nil
 	},
 	build: func(v values, _ Env) (payload.Transformer, error) {
+		if place := v.text("place"); place != "" {
+			return ipPlace{area: place == "area"}, nil
+		}
 		return ip{v4: v.integer("v4"), v6: v.integer("v6")}, nil
 	},
 }
@@ -41,11 +57,8 @@ type ip struct{ v4, v6 int }
 var sixToFour = netip.MustParsePrefix("2002::/16")
 
 func (t ip) Append(dst, text []byte, kind payload.Kind, _ *payload.Params) ([]byte, payload.Kind, bool) {
-	if kind != payload.String || len(text) > maxAddress {
-		return dst, kind, false
-	}
-	addr, ok := parseAddress(bytes.TrimSpace(text))
-	if !ok {
+	addr, ok := ParseAddress(text)
+	if !ok || kind != payload.String {
 		return dst, kind, false
 	}
 	bits := t.v4
@@ -63,9 +76,31 @@ func (t ip) Append(dst, text []byte, kind payload.Kind, _ *payload.Params) ([]by
 	return network.Addr().AppendTo(dst), kind, true
 }
 
-// parseAddress reads an address without its port, brackets and zone.
-func parseAddress(text []byte) (netip.Addr, bool) {
-	var addr netip.Addr
+// ipPlace puts a place where an address was.
+type ipPlace struct{ area bool }
+
+// Placed marks the transform as one that needs Params.Place.
+func (ipPlace) Placed() {}
+
+func (t ipPlace) Append(dst, text []byte, kind payload.Kind, p *payload.Params) ([]byte, payload.Kind, bool) {
+	if _, ok := ParseAddress(text); !ok || kind != payload.String || p == nil || p.Place == nil {
+		return dst, kind, false
+	}
+	place := p.Place.Country
+	if t.area {
+		place = p.Place.Area
+	}
+	return append(dst, place...), kind, place != ""
+}
+
+// ParseAddress reads one IP address in the forms that the ip transform reads,
+// without white space around it, port, brackets and zone. An IPv4 address inside
+// IPv6 comes back as IPv4. ok is false for anything else.
+func ParseAddress(text []byte) (addr netip.Addr, ok bool) {
+	if len(text) > maxAddress {
+		return netip.Addr{}, false
+	}
+	text = bytes.TrimSpace(text)
 	if a, err := netip.ParseAddr(string(text)); err == nil {
 		addr = a
 	} else if ap, err := netip.ParseAddrPort(string(text)); err == nil {

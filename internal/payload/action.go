@@ -56,6 +56,19 @@ type Params struct {
 	// alone. Without one (no subject, no salt) no pseudonym can be made, and
 	// what asks for one is dropped.
 	Key []byte
+	// Place is where the record's address is, as GeoIP knows it; looked up before
+	// anything is taken out of the record. nil: it is not known, or no transform
+	// of the Vector is Placed, and what asks for it is dropped.
+	Place *Place
+}
+
+// Place is where an address is.
+type Place struct {
+	Country string // ISO 3166-1 alpha-2, such as "CN"
+	Area    string // ISO 3166-2, the largest subdivision, such as "CN-GD"; "": not known
+	// Lat and Lon are those of the city in degrees (WGS 84), where HasLatLon.
+	Lat, Lon  float64
+	HasLatLon bool
 }
 
 // Transformer de-identifies one scalar.
@@ -82,6 +95,12 @@ type PairTransformer interface {
 type Keyed interface {
 	Transformer
 	Keyed()
+}
+
+// Placed is a Transformer that needs Params.Place.
+type Placed interface {
+	Transformer
+	Placed()
 }
 
 // Action is an operation with, for Transform, what does it.

@@ -39,6 +39,7 @@ type Vector struct {
 	exact   []bool        // by class: whether it is not searched either
 	keyed   bool          // some transform needs Params.Key
 	writes  []*writing    // by class: what is written there; nil: nothing anywhere
+	placed  bool          // some transform needs Params.Place
 }
 
 // NewVector makes a vector of the actions, indexed by Category; a category
@@ -51,7 +52,8 @@ func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 	}
 	for _, a := range actions {
 		_, keyed := a.T.(Keyed)
-		v.keyed = v.keyed || keyed
+		_, placed := a.T.(Placed)
+		v.keyed, v.placed = v.keyed || keyed, v.placed || placed
 	}
 	for c, cl := range m.classes {
 		act := Action{}
@@ -75,6 +77,9 @@ func (m *Matcher) NewVector(actions []Action, j Judgement) *Vector {
 
 // Keyed reports whether some transform of the vector needs Params.Key.
 func (v *Vector) Keyed() bool { return v.keyed }
+
+// Placed reports whether some transform of the vector needs Params.Place.
+func (v *Vector) Placed() bool { return v.placed }
 
 func (v *Vector) action(c Category) Action {
 	if int(c) >= len(v.byCat) {
