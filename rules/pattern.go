@@ -1,6 +1,9 @@
 package rules
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // covers reports whether a pattern covers a category: itself, with '.*' also
 // everything below it, or with '*' everything.
@@ -50,6 +53,7 @@ type bitset []uint64
 func newBitset(n int) bitset    { return make(bitset, (n+63)/64) }
 func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
 func (b bitset) has(i int) bool { return b[i/64]>>(i%64)&1 != 0 }
+func (b bitset) empty() bool    { return !slices.ContainsFunc(b, func(w uint64) bool { return w != 0 }) }
 func (b bitset) add(other bitset) {
 	for i, w := range other {
 		b[i] |= w

@@ -24,6 +24,7 @@ type Route struct {
 	stranger *Release
 	made     interned[uint64]
 	joined   interned[[2]*Release]
+	narrowed interned[[2]*Release]
 }
 
 // Release is what a recipient may have of each category, for one subject, now.
@@ -114,6 +115,11 @@ func (r *Route) Release(pm Permits, per string) *Release {
 	if pm.minor && r.recipient.asksAge() {
 		word |= underage
 	}
+	return r.released(word)
+}
+
+// released returns the release for a word of permits, interned.
+func (r *Route) released(word uint64) *Release {
 	if word == 0 {
 		return r.stranger
 	}
@@ -137,11 +143,12 @@ func (r *Route) decide(word uint64) *Release {
 	return rel
 }
 
-func (r *Route) finish(rel *Release) {
+func (r *Route) finish(rel *Release) { r.finishBy(rel, r.judgement) }
+
+func (r *Route) finishBy(rel *Release, judgement payload.Judgement) {
 	for _, a := range rel.Actions {
 		rel.Blocks = rel.Blocks || a.Op == payload.Block
 	}
-	judgement := r.judgement
 	judgement.Writes = nil
 	for i, write := range r.written {
 		if rel.Set>>i&1 != 0 {
