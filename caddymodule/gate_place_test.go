@@ -238,3 +238,23 @@ func TestAChangedPolicyThatNeedsGeoIPIsRefusedWithoutIt(t *testing.T) {
 	}
 	s.waitForLine("the changed policy is refused", "recipient adx de-identifies by GeoIP")
 }
+
+// A configuration that does not load, or goes, leaves no database behind.
+func TestTheGeoIPDatabaseGoesWithTheConfiguration(t *testing.T) {
+	s, geoip := startPlaced(t, geotest.City(t))
+	other := geotest.File(t, geotest.City(t))
+	bad := strings.Replace(strings.Replace(s.source, geoip, other, 1), "\t\tconsent_gate adx {", "\t\tconsent_gate nobody {", 1)
+	if err := s.reload(bad); err == nil || !strings.Contains(err.Error(), "nobody") {
+		t.Fatalf("error %v", err)
+	}
+	if n, held := openGeo.References(other); held {
+		t.Errorf("%d references on the database of a configuration that did not load", n)
+	}
+	if _, held := openGeo.References(geoip); !held {
+		t.Error("the database in use is not held")
+	}
+	if err := s.reload("http://:@PORT@ {\n\trespond ok\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the database is given up", func() bool { _, held := openGeo.References(geoip); return !held })
+}

@@ -3,6 +3,7 @@ package geo
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 )
@@ -130,8 +131,11 @@ func (l layout) place(result maxminddb.Result) (Place, bool) {
 		return Place{}, false
 	}
 	p := Place{Country: record.Country.Code}
-	if subs := record.Subdivisions; len(subs) > 0 && isSubdivision(subs[0].Code) {
-		p.Area = p.Country + "-" + subs[0].Code
+	if subs := record.Subdivisions; len(subs) > 0 {
+		// Some write the whole code, most what stands behind the country.
+		if code := strings.TrimPrefix(subs[0].Code, p.Country+"-"); isSubdivision(code) {
+			p.Area = p.Country + "-" + code
+		}
 	}
 	lat, lon := record.Location.Latitude, record.Location.Longitude
 	if lat != nil && lon != nil && *lat >= -90 && *lat <= 90 && *lon >= -180 && *lon <= 180 {

@@ -54,6 +54,8 @@ func TestWhatADatabaseSaysOddly(t *testing.T) {
 		"a country in lower case is none":            {geotest.CityRecord("cn", "GD", "Guangzhou", []float64{23, 113}), Place{}},
 		"a country of three letters is none":         {geotest.CityRecord("CHN", "", "", nil), Place{}},
 		"only where it is registered is not a place": {geotest.Record{"registered_country": geotest.Record{"iso_code": mmdbtype.String("CN")}}, Place{}},
+		"a subdivision with its country is the same": {geotest.CityRecord("CN", "CN-GD", "", nil), Place{Country: "CN", Area: "CN-GD"}},
+		"one of another country is none":             {geotest.CityRecord("CN", "US-CA", "", nil), Place{Country: "CN"}},
 		"a subdivision that is no code is left out":  {geotest.CityRecord("CN", "Guangdong", "", nil), Place{Country: "CN"}},
 		"one without a code too": {geotest.Record{
 			"country":      geotest.Record{"iso_code": mmdbtype.String("CN")},
