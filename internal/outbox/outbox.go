@@ -69,12 +69,17 @@ func Partition(subject string) int {
 // Bound is how much may wait for one partner.
 type Bound struct {
 	// Bytes, by Record.Size, over all partitions. Each of them may hold an
-	// equal share of it.
+	// equal share of it. What one request has for a partition must fit into
+	// that share, whatever waits there: if not, Append returns ErrFull.
 	Bytes int64
 	// DropOldest says that what is over the bound makes room by losing the
-	// oldest records. Otherwise Append returns ErrFull.
+	// oldest records, those of the batch under way first. Otherwise Append
+	// returns ErrFull.
 	DropOldest bool
 }
+
+// Share is how many bytes one partition may hold.
+func (b Bound) Share() int64 { return max(b.Bytes, 0) / Partitions }
 
 // Limit is what makes a batch complete: whatever of it is reached first.
 type Limit struct {
@@ -98,7 +103,8 @@ type Queue interface {
 	// business: it asks for each by number.
 	Lease(ctx context.Context, partner string, partition int) (Lease, error)
 
-	// Stats tells what waits for a partner, and what is dead.
+	// Stats tells what waits for a partner, the batch under way included, and
+	// what is dead.
 	Stats(ctx context.Context, partner string) (Stats, error)
 
 	// Dead lists dead letters, oldest first, behind the id given ("": from the
@@ -107,7 +113,8 @@ type Queue interface {
 
 	// Replay puts dead letters back at the end of the partner's queue, with the
 	// keys that they had, and returns how many of the ids there were. Without
-	// ids it is all of them. A letter is never in neither place.
+	// ids it is all of them that there are by then. A letter is never in neither
+	// place. No bound holds them back; Append is bounded by them as by others.
 	Replay(ctx context.Context, partner string, ids ...string) (int, error)
 
 	// Close gives up all leases. What is in the queue stays there.
@@ -124,14 +131,18 @@ type Lease interface {
 	Batch(ctx context.Context, limit Limit) ([]Record, error)
 
 	// Done takes the batch out. Those records of it that dead names, by index,
-	// become dead letters in the same step.
+	// become dead letters in the same step, but for what Bound has dropped
+	// since: that was counted already. After an error other than ErrLost it may
+	// have been done or not, and may be repeated.
 	Done(ctx context.Context, dead map[int]Verdict) error
 
-	// Lost is closed once the lease is lost: what is under way may be repeated
-	// by another.
+	// Lost is closed once the lease has ended, be it that it was lost, released,
+	// or given up when the queue was closed: what is under way may be repeated
+	// by another. Batch and Done return ErrLost from then on, or ErrClosed.
 	Lost() <-chan struct{}
 
-	// Release gives the partition to the next consumer at once.
+	// Release gives the partition to the next consumer at once. It waits for a
+	// Done that is under way. Releasing again does nothing.
 	Release()
 }
 
@@ -157,4 +168,7 @@ type Stats struct {
 	Bytes   int64     // by Record.Size
 	Oldest  time.Time // when the oldest record was accepted; zero: there is none
 	Dead    int64
+	// Forgotten counts the dead letters, ever, that later ones have pushed out:
+	// a queue keeps a bounded number of them.
+	Forgotten int64
 }

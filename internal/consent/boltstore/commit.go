@@ -30,7 +30,7 @@ func (s *Store) Commit(ctx context.Context, w consent.Write) error {
 	if err != nil {
 		return err
 	}
-	err = s.group.commit(s.db, func(tx *bolt.Tx) (refused, failed error) {
+	err = s.file.Commit(func(tx *bolt.Tx) (refused, failed error) {
 		if err := s.judge(tx, &w); err != nil {
 			return err, nil
 		}
@@ -40,6 +40,7 @@ func (s *Store) Commit(ctx context.Context, w consent.Write) error {
 			tx.Bucket(bucketStates).Put([]byte(w.ID), record),
 		)
 	})
+	err = named(err)
 	if !errors.Is(err, consent.ErrClosed) && !errors.Is(err, consent.ErrConflict) {
 		// After a failed fsync too: what is on disk is not known then.
 		s.watchers.announce(w.ID)

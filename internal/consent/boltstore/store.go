@@ -17,13 +17,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/consentgate/consentgate/internal/boltfile"
 	"github.com/consentgate/consentgate/internal/consent"
 )
 
@@ -38,7 +36,7 @@ var (
 )
 
 // ErrLocked: another process has the file open.
-var ErrLocked = errors.New("is locked: is another consentgate using it?")
+var ErrLocked = boltfile.ErrLocked
 
 // Options are optional.
 type Options struct {
@@ -51,9 +49,8 @@ type Options struct {
 
 // Store is a consent.Store in a file. Use Open to make one.
 type Store struct {
-	db       *bolt.DB
+	file     *boltfile.File
 	now      func() time.Time
-	group    group
 	watchers *watchers
 }
 
@@ -63,43 +60,19 @@ var _ consent.Store = (*Store)(nil)
 // it is not there; only the owner may read either. It fails with ErrLocked when
 // another process has the file open, and when the file is of another format.
 func Open(path string, opts Options) (*Store, error) {
-	if opts.Timeout <= 0 {
-		opts.Timeout = 2 * time.Second
-	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the embedded consent store: %w", err)
-	}
-	var db *bolt.DB
-	err := guard(func() (err error) {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:      opts.Timeout,
-			FreelistType: bolt.FreelistMapType,
-		})
-		return err
-	})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("the embedded consent store %s %w", path, ErrLocked)
-	}
+	file, err := boltfile.Open(path, boltfile.Options{Timeout: opts.Timeout}, prepare)
 	if err != nil {
-		return nil, fmt.Errorf("the embedded consent store %s: %w", path, err)
+		return nil, named(fmt.Errorf("the embedded consent store %w", err))
 	}
-	if err := errors.Join(os.Chmod(path, 0o600), prepare(db), syncDir(dir)); err != nil {
-		return nil, errors.Join(fmt.Errorf("the embedded consent store %s: %w", path, err), db.Close())
-	}
-	return &Store{db: db, now: opts.Now, watchers: newWatchers()}, nil
+	return &Store{file: file, now: opts.Now, watchers: newWatchers()}, nil
 }
 
 // prepare makes the buckets of a new file, and refuses a file of another
 // format before anything is read from it.
-func prepare(db *bolt.DB) error {
-	return guard(func() error { return db.Update(prepareIn) })
-}
-
-func prepareIn(tx *bolt.Tx) error {
+func prepare(tx *bolt.Tx) error {
 	if meta := tx.Bucket(bucketMeta); meta != nil {
 		if f := meta.Get(keyFormat); string(f) != string(format) {
 			return fmt.Errorf("the file has format %q, and this program reads %q", f, format)
@@ -119,19 +92,9 @@ func prepareIn(tx *bolt.Tx) error {
 	return tx.Bucket(bucketMeta).Put(keyFormat, format)
 }
 
-// syncDir makes the name of a new file durable: what was acknowledged in a file
-// that nobody finds again is lost.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // DB returns the open file, for who keeps buckets of their own in it. The four
 // of this package are not to be touched.
-func (s *Store) DB() *bolt.DB { return s.db }
+func (s *Store) DB() *bolt.DB { return s.file.DB() }
 
 // Load implements consent.Store. All states are of one moment.
 func (s *Store) Load(ctx context.Context, ids []consent.ID) ([]consent.State, error) {
@@ -207,12 +170,23 @@ func (s *Store) Ping(ctx context.Context) error {
 // closes the file. Closing again does nothing.
 func (s *Store) Close() error {
 	s.watchers.close()
-	return s.db.Close()
+	return s.file.Close()
 }
 
 func (s *Store) view(ctx context.Context, read func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return guard(func() error { return s.db.View(read) })
+	return named(s.file.View(read))
+}
+
+// named gives the errors of the file the names of a consent store's.
+func named(err error) error {
+	switch {
+	case errors.Is(err, boltfile.ErrDamaged):
+		return fmt.Errorf("%w: %w", consent.ErrCorrupt, err)
+	case errors.Is(err, boltfile.ErrClosed):
+		return consent.ErrClosed
+	}
+	return err
 }

@@ -177,7 +177,7 @@ func TestAFileOfAnotherFormatIsNotOpened(t *testing.T) {
 
 func put(t testing.TB, s *Store, bucket, key, value []byte) {
 	t.Helper()
-	err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
+	err := s.file.DB().Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func put(t testing.TB, s *Store, bucket, key, value []byte) {
 
 func get(t testing.TB, s *Store, bucket, key []byte) (v []byte) {
 	t.Helper()
-	if err := s.db.View(func(tx *bolt.Tx) error {
+	if err := s.file.DB().View(func(tx *bolt.Tx) error {
 		v = append(v, tx.Bucket(bucket).Get(key)...)
 		return nil
 	}); err != nil {
@@ -268,7 +268,7 @@ func TestIdempotencyKeysExpireAndAreBounded(t *testing.T) {
 		return ok
 	}
 	kept := func() (n int) {
-		_ = s.db.View(func(tx *bolt.Tx) error {
+		_ = s.file.DB().View(func(tx *bolt.Tx) error {
 			n = tx.Bucket(bucketIdempotency).Stats().KeyN
 			return nil
 		})

@@ -49,17 +49,15 @@ func (s *Store) Bind(ctx context.Context, check string) (kept bool, err error) {
 	}
 	if have == nil {
 		// Another call may come first, so it is looked up again.
-		if err := guard(func() error {
-			return s.db.Update(func(tx *bolt.Tx) error {
-				meta := tx.Bucket(bucketMeta)
-				if have = bytes.Clone(meta.Get(keyCheck)); have != nil {
-					return nil
-				}
-				have = []byte(check)
-				return meta.Put(keyCheck, have)
-			})
+		if err := s.file.Update(func(tx *bolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			if have = bytes.Clone(meta.Get(keyCheck)); have != nil {
+				return nil
+			}
+			have = []byte(check)
+			return meta.Put(keyCheck, have)
 		}); err != nil {
-			return false, err
+			return false, named(err)
 		}
 	}
 	if string(have) != check {

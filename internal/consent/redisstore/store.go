@@ -28,6 +28,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/consentgate/consentgate/internal/consent"
+	"github.com/consentgate/consentgate/internal/redisscript"
 )
 
 // ErrUncertain is the error of a Commit that was sent and not acknowledged: it
@@ -57,8 +58,9 @@ type Options struct {
 
 // Store is a [consent.Store] in Redis. Make one with [New].
 type Store struct {
-	client redis.UniversalClient
-	opts   Options
+	client  redis.UniversalClient
+	scripts redisscript.Runner
+	opts    Options
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -76,7 +78,12 @@ func New(client redis.UniversalClient, opts Options) *Store {
 	if opts.Timeout <= 0 {
 		opts.Timeout = time.Second
 	}
-	return &Store{client: client, opts: opts, closed: make(chan struct{})}
+	return &Store{
+		client:  client,
+		scripts: redisscript.Runner{Client: client, Replicas: opts.Replicas, ReplicaTimeout: opts.ReplicaTimeout},
+		opts:    opts,
+		closed:  make(chan struct{}),
+	}
 }
 
 func stateKey(id consent.ID) string       { return "consent:{" + string(id) + "}:state" }
@@ -127,14 +134,15 @@ func (s *Store) Seen(ctx context.Context, id consent.ID, key string) (consent.En
 
 	var seq uint64
 	if s.opts.Replicas > 0 {
-		reply, err := s.run(ctx, seenScript, []string{idempotencyKey(id)}, digest(key), idempotencyTTL.Milliseconds())
+		reply, err := s.scripts.Run(ctx, seenScript, []string{idempotencyKey(id)}, digest(key), idempotencyTTL.Milliseconds())
 		if err != nil {
 			return consent.Entry{}, false, s.failed(doing, err)
 		}
 		if reply == "" {
 			return consent.Entry{}, false, nil
 		}
-		if seq, err = strconv.ParseUint(reply, 10, 64); err != nil {
+		text, _ := reply.(string)
+		if seq, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return consent.Entry{}, false, s.failed(doing, consent.ErrCorrupt)
 		}
 	} else {
