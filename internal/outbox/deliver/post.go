@@ -1,0 +1,98 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// answer is what came of one POST.
+type answer struct {
+	status     int    // 0: there was none, or it was cut off
+	reason     Reason // then: why
+	detail     string // and what may be told of it
+	retryAfter time.Duration
+}
+
+// post makes one POST. What it returns is worth nothing once ctx has ended.
+func (d *Delivery) post(ctx context.Context, to target, key string, body []byte) answer {
+	ctx, cancel := context.WithTimeout(ctx, d.partner.Timeout)
+	defer cancel()
+	// With GetBody set and an Idempotency-Key, the transport itself repeats what
+	// an idle connection that was just closed has lost.
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url.String(), bytes.NewReader(body))
+	if err != nil {
+		return answer{reason: Unreachable}
+	}
+	r.Header.Set("User-Agent", "consentgate")
+	if to.authorization != "" {
+		r.Header.Set("Authorization", to.authorization)
+	}
+	for name, values := range d.partner.Header {
+		r.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	r.Header.Set("Content-Type", d.partner.Format.contentType())
+	if d.partner.Gzip {
+		r.Header.Set("Content-Encoding", "gzip")
+	}
+	r.Header.Set("Idempotency-Key", key)
+	// Not through a client: that follows redirects and keeps cookies, and its
+	// errors hold the URL.
+	resp, err := d.transport.RoundTrip(r)
+	if err != nil {
+		return noAnswer(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 {
+		return answer{status: resp.StatusCode} // another protocol: its bytes have no end
+	}
+	// What the partner says is of no interest, but reading it to its end keeps
+	// the connection. If that end does not come, a 2xx is no word to rely on;
+	// any other status is, since a server that does not want the rest of a body
+	// answers and resets.
+	if _, err := io.CopyN(io.Discard, resp.Body, maxAnswer); err != nil && !errors.Is(err, io.EOF) && judge(resp.StatusCode) == accepted {
+		return noAnswer(err)
+	}
+	return answer{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, time.Now())}
+}
+
+// noAnswer says why there was no answer. The text of an error is told only
+// where it cannot hold a byte of an answer or of a URL's path.
+func noAnswer(err error) answer {
+	var (
+		address *addressError
+		dns     *net.DNSError
+		op      *net.OpError
+		cert    *tls.CertificateVerificationError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+		unknown x509.UnknownAuthorityError
+		timeout net.Error
+	)
+	switch {
+	case errors.As(err, &address):
+		return answer{reason: Address, detail: address.Error()}
+	case errors.As(err, &dns):
+		return answer{reason: Unreachable, detail: dns.Error()}
+	case errors.As(err, &cert):
+		return answer{reason: TLS, detail: cert.Error()}
+	case errors.As(err, &alert):
+		return answer{reason: TLS, detail: alert.Error()}
+	case errors.As(err, &unknown):
+		return answer{reason: TLS, detail: unknown.Error()}
+	case errors.As(err, &record):
+		return answer{reason: TLS, detail: record.Msg}
+	case errors.As(err, &op) && op.Op == "dial":
+		return answer{reason: Unreachable, detail: op.Error()}
+	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
+		return answer{reason: Timeout}
+	}
+	return answer{reason: Broken}
+}
