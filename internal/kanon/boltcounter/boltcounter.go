@@ -177,7 +177,7 @@ func (w *showing) end() error {
 // show notes one sighting, and returns the count of its combination. It is not
 // tracked where there was no room.
 func (w *showing) show(s *kanon.Sighting) (count int, tracked bool, err error) {
-	key := append(w.space[:len(w.space):len(w.space)], s.Combination[:]...)
+	key := slices.Concat(w.space[:], s.Combination[:])
 	was := w.combinations.Get(key)
 	if was == nil && len(s.Members) > 0 && w.tracked >= w.bound {
 		return 0, false, nil

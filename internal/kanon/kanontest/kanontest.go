@@ -49,6 +49,7 @@ func Run(t *testing.T, start func(t *testing.T) Engine) {
 		{"beyond the bound a new combination is not tracked", bound},
 		{"the room of what has expired is given anew", expires},
 		{"every count is that of a plain list of all sightings", reference},
+		{"whatever leaves was shown by k subjects, and nothing is raised for nothing", leaves},
 		{"a call of thousands of sightings is answered in their order", long},
 		{"the greatest k is counted to", greatest},
 		{"what was counted survives a kill", survives},

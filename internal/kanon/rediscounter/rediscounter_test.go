@@ -171,8 +171,19 @@ func conformance(t *testing.T, d deployment) {
 	})
 }
 
-func TestConformance(t *testing.T)           { conformance(t, start(t, false)) }
-func TestConformanceInACluster(t *testing.T) { conformance(t, start(t, true)) }
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	d := start(t, false)
+	conformance(t, d)
+	t.Run("nothing needs to be loaded", d.needsNothingLoaded)
+}
+
+func TestConformanceInACluster(t *testing.T) {
+	t.Parallel()
+	d := start(t, true)
+	conformance(t, d)
+	t.Run("nothing needs to be loaded", d.needsNothingLoaded)
+}
 
 func TestAServerThatIsGoneIsAnError(t *testing.T) {
 	d := start(t, false)
@@ -188,15 +199,14 @@ func TestAServerThatIsGoneIsAnError(t *testing.T) {
 	}
 }
 
-func TestNothingNeedsToBeLoaded(t *testing.T) {
-	d := start(t, true)
+func (d deployment) needsNothingLoaded(t *testing.T) {
 	c := d.counter(t, Options{Timeout: 10 * time.Second})
 	th := kanon.Threshold{K: 9, Window: time.Hour}
 	for round := range 3 {
 		d.each(t, func(op *redis.Client) error { return op.ScriptFlush(t.Context()).Err() })
 		sightings := make([]kanon.Sighting, 200) // in all shards
 		for i := range sightings {
-			sightings[i] = kanon.Sighting{Combination: kanon.Combination{byte(i)}, Members: []kanon.Member{{byte(round)}}}
+			sightings[i] = kanon.Sighting{Combination: kanon.Combination{byte(i), 77}, Members: []kanon.Member{{byte(round)}}}
 		}
 		counts, err := c.Show(t.Context(), kanon.Space{}, th, sightings)
 		if err != nil {
@@ -299,4 +309,13 @@ func TestManyNodesShareTheBound(t *testing.T) {
 	if sum := tracked[0] + tracked[1] + tracked[2] + tracked[3]; sum != bound {
 		t.Errorf("%d combinations are tracked, want %d", sum, bound)
 	}
+}
+
+// The server syncs once a second, as one in use does.
+func BenchmarkBatch(b *testing.B) {
+	kanontest.Bench(b, func(b *testing.B) kanon.Counter {
+		d := deployment{redistest.Start(b, "appendfsync", "everysec")}
+		d.allow(b)
+		return d.counter(b, Options{})
+	})
 }
