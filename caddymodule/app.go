@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/consentgate/consentgate/internal/consent"
@@ -89,8 +91,13 @@ type App struct {
 
 	mu        sync.Mutex
 	onPolicy  []PreparePolicy
+	partners  map[string]*partner // by recipient: whom gates forward to
 	wantToken bool
 	token     atomic.Pointer[[sha256.Size]byte] // digest of the token made beside the data
+
+	outbox       atomic.Pointer[Outbox] // nil: nothing is forwarded
+	deliveries   sync.WaitGroup
+	stopPartners func() // nil: nothing is delivered
 }
 
 // Caching bounds the cache of the subjects' states.
@@ -162,6 +169,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("consent: registering metrics: %w", err)
 	}
+	if _, err := registerOrExisting[prometheus.Collector](ctx.GetMetricsRegistry(), waiting{a}); err != nil {
+		return fmt.Errorf("consent: registering metrics: %w", err)
+	}
 	return a.requireCoverage(ctx)
 }
 
@@ -219,6 +229,9 @@ func (a *App) Start() error {
 		return err
 	}
 	a.engine.Store(e)
+	if err := a.startPartners(e); err != nil {
+		return fmt.Errorf("consent: %w", err)
+	}
 	cur := e.current.Load()
 	a.logger.Info("policy in force",
 		zap.String("policy", cur.Policy.ID()), zap.String("version", cur.Policy.InForce()), zap.String("from", a.source.name))
@@ -256,8 +269,14 @@ func (a *App) makeToken() error {
 	return nil
 }
 
-// Stop stops nothing: requests may still be under way. See Cleanup.
-func (a *App) Stop() error { return nil }
+// Stop ends the deliveries to partners, which another configuration takes over.
+// Nothing else: requests may still be under way. See Cleanup.
+func (a *App) Stop() error {
+	if a.stopPartners != nil {
+		a.stopPartners()
+	}
+	return nil
+}
 
 // Cleanup gives up this app's reference on the engine, so that it stops once
 // no configuration uses it.
@@ -348,6 +367,20 @@ func (a *App) SubjectKey(recipient string, epoch uint32, salt []byte) []byte {
 		return nil
 	}
 	return deid.SubjectKey(e.secret, recipient, epoch, salt)
+}
+
+// derivedKey returns 32 bytes for one use, derived from the root secret
+// (HKDF-SHA-256, RFC 5869); nil unless Ready.
+func (a *App) derivedKey(use string) []byte {
+	e := a.engine.Load()
+	if e == nil {
+		return nil
+	}
+	key, err := hkdf.Key(sha256.New, e.secret, nil, "consentgate "+use+" v1", sha256.Size)
+	if err != nil {
+		return nil // only a FIPS-only build fails, on a root that is too short for it
+	}
+	return key
 }
 
 // Digest returns the name by which logs may know a subject: a keyed digest,

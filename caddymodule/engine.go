@@ -40,9 +40,10 @@ type engine struct {
 	current    atomic.Pointer[Current]
 	storeKey   string
 
-	mu     sync.Mutex // guards source, apps and changes of current
+	mu     sync.Mutex // guards source, apps, outbox and changes of current
 	source *policySource
 	apps   map[*App]struct{}
+	outbox *Outbox // nil: nothing is forwarded
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -138,7 +139,7 @@ func (e *engine) Destruct() error {
 	e.cancel()
 	e.done.Wait()
 	_, err := openStores.Delete(e.storeKey)
-	return err
+	return errors.Join(err, e.closeOutbox())
 }
 
 // watchStore keeps the cache true until ctx ends. While the store cannot be

@@ -94,13 +94,17 @@ type Gate struct {
 	// ask to be sent on as they come). Default: none, they are refused.
 	Live []string `json:"live,omitempty"`
 
+	// Who else gets each record that comes in, such as ad partners. Default: nobody.
+	Forward []*Forward `json:"forward,omitempty"`
+
 	// Whom the responses go to, where that is not the subject: they are
 	// filtered as that recipient may have them. Default: responses pass.
 	Response *Response `json:"response,omitempty"`
 
-	app    *App
-	logger *zap.Logger
-	route  atomic.Pointer[route]
+	app      *App
+	partners []*partner // of Forward
+	logger   *zap.Logger
+	route    atomic.Pointer[route]
 }
 
 // IDSource is one place where a request names a subject. Exactly one member is
@@ -183,6 +187,13 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("consent_gate: %w", err)
 	}
 	g.app = app.(*App)
+	for _, f := range g.Forward {
+		p, err := g.app.partner(f)
+		if err != nil {
+			return fmt.Errorf("consent_gate: %w", err)
+		}
+		g.partners = append(g.partners, p)
+	}
 	rt, err := g.makeRoute(g.app.Current())
 	if err != nil {
 		return fmt.Errorf("consent_gate: %w", err)
@@ -230,6 +241,14 @@ func (g *Gate) check() error {
 		}
 		sources = slices.Concat(sources, d.Subject, d.Device)
 	}
+	for i, f := range g.Forward {
+		if err := f.check(); err != nil {
+			errs = append(errs, err)
+		}
+		if slices.ContainsFunc(g.Forward[:i], func(o *Forward) bool { return o.Recipient == f.Recipient }) {
+			wrong("forward %s is given twice", f.Recipient)
+		}
+	}
 	for _, name := range g.Live {
 		switch name {
 		case liveWebSocket, liveSSE, liveIncremental:
@@ -269,9 +288,22 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 	p := cur.Policy
 	rt := &route{of: cur, name: fmt.Sprintf("%q", p.ID()+"@"+p.InForce())}
 	var err error
-	rt.up, err = newLane(cur, g.Subject, g.Device, g.Records, rules.RouteSpec{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt})
+	specs := []rules.RouteSpec{{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt}}
+	for _, f := range g.Forward {
+		specs = append(specs, rules.RouteSpec{Recipient: f.Recipient, Purposes: f.Purposes, Exempt: g.Exempt})
+	}
+	rt.up, err = newLane(cur, g.Subject, g.Device, g.Records, specs...)
 	if err != nil {
 		return nil, err
+	}
+	if err := inCrowds(rt.up.plan.Routes[0]); err != nil {
+		return nil, err
+	}
+	for i, r := range rt.up.plan.Routes[1:] {
+		if r.Recipient().Per != "" {
+			return nil, fmt.Errorf("forward %s: nobody can tell which party behind it a record is for: forward to a recipient without per", r.Recipient().ID)
+		}
+		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, exempt: g.Exempt})
 	}
 	for _, pattern := range g.Paths {
 		r, err := parsePath(pattern, p)
@@ -289,18 +321,30 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if err != nil {
 			return nil, fmt.Errorf("response: %w", err)
 		}
+		if err := inCrowds(down.rules); err != nil {
+			return nil, fmt.Errorf("response: %w", err)
+		}
 		down.down, rt.down = true, &down
 	}
 	return rt, nil
 }
 
+// inCrowds refuses a recipient that asks for k-anonymity where data goes to it one
+// by one: what a request holds cannot wait for others to show the same.
+func inCrowds(r *rules.Route) error {
+	if rec := r.Recipient(); rec.KAnonymity != nil {
+		return fmt.Errorf("the recipient %s asks for k-anonymity, which is kept for what is forwarded: write `forward %s URL` in the gate of the route where its records come in", rec.ID, rec.ID)
+	}
+	return nil
+}
+
 // newLane compiles the policy for what goes to one recipient.
-func newLane(cur *Current, subject, device []IDSource, records string, spec rules.RouteSpec) (lane, error) {
+func newLane(cur *Current, subject, device []IDSource, records string, specs ...rules.RouteSpec) (lane, error) {
 	in := rules.Inbound{
 		Subject: jsonPaths(subject), Device: jsonPaths(device), Records: records,
 		Opener: opener{}, Cleaner: cleaner{},
 	}
-	plan, err := cur.Policy.Plan(in, spec)
+	plan, err := cur.Policy.Plan(in, specs...)
 	if err != nil {
 		return lane{}, err
 	}
@@ -349,17 +393,19 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if v.webSocket() {
 			w = v.openSocket(w)
 		}
-		return v.observe(w, next)
+		return v.accepted(w, func(w http.ResponseWriter) error { return v.observe(w, next) })
 	}
 	v.count("forwarded")
 	v.forward()
 	if v.webSocket() {
 		w = v.openSocket(w)
 	}
-	if rt.down != nil {
-		return v.respond(w, next)
-	}
-	return next.ServeHTTP(w, r)
+	return v.accepted(w, func(w http.ResponseWriter) error {
+		if rt.down != nil {
+			return v.respond(w, next)
+		}
+		return next.ServeHTTP(w, r)
+	})
 }
 
 // listed reports whether the media type is one that Media lists.

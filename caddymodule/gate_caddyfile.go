@@ -33,6 +33,7 @@ func init() {
 //		session        <cookie...>
 //		path           <pattern...>
 //		live           websocket | sse | incremental ...
+//		forward        <recipient> <url...> { ... }
 //		response       <recipient> {
 //			subject  <placeholder> | json <path> | query <name> | cookie <name>
 //			device   <placeholder> | json <path> | query <name> | cookie <name>
@@ -41,7 +42,8 @@ func init() {
 //		}
 //	}
 //
-// subject, device and exempt may be repeated.
+// subject, device, exempt and forward may be repeated; see Forward for what stands in
+// the block of forward.
 func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive
 	if !d.Args(&g.Recipient) {
@@ -54,7 +56,7 @@ func (g *Gate) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for d.NextBlock(0) {
 		name := d.Val()
 		switch name {
-		case "subject", "device", "exempt":
+		case "subject", "device", "exempt", "forward":
 		default:
 			if seen[name] {
 				return d.Errf("%s is given twice", name)
@@ -103,6 +105,10 @@ func (g *Gate) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error 
 	case "response":
 		g.Response = new(Response)
 		return g.Response.unmarshal(d)
+	case "forward":
+		f := new(Forward)
+		g.Forward = append(g.Forward, f)
+		return f.unmarshal(d)
 	case "records":
 		return word(&g.Records)
 	case "mode":

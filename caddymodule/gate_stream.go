@@ -185,6 +185,7 @@ func (s *lineStream) process(w *window) *Problem {
 		}
 	}
 	at := 0
+	var outgoing []ingest
 	for i, line := range w.lines {
 		scan, n := w.scans[i], 0
 		if i < len(w.spans) {
@@ -203,8 +204,14 @@ func (s *lineStream) process(w *window) *Problem {
 		if verdicts != nil {
 			own = verdicts[at : at+n]
 		}
-		at += n
 		ru := s.ruling(scan, own, n)
+		ru.people, ru.verdicts = w.people[at:at+n], own
+		at += n
+		in, p := s.ingests(scan, ru)
+		if p != nil {
+			return p
+		}
+		outgoing = append(outgoing, in...)
 		out, rep := scan.Apply(nil, ru.envelope, ru.parts)
 		s.count += scan.Len()
 		if rep.BlockedAll && !scan.Split() {
@@ -222,7 +229,8 @@ func (s *lineStream) process(w *window) *Problem {
 			return unreadableText("the body could not be encoded again")
 		}
 	}
-	return nil
+	// Before a byte of the window goes on.
+	return keep(s.r.Context(), joined(outgoing))
 }
 
 func (s *lineStream) write(b []byte) error {

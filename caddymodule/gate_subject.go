@@ -19,6 +19,7 @@ type lane struct {
 	headers         headerRules
 	subject, device []source
 	addresses       addressRule
+	forwards        []forwardLane
 }
 
 // source is an IDSource, ready to be asked.
@@ -112,6 +113,9 @@ type ruling struct {
 	parts    []payload.Part // for each record
 	envelope payload.Part   // for what stands outside them
 	release  *rules.Release // the envelope's
+
+	people   []consent.Subject // whom each record is about, and at the end whom the message is
+	verdicts []Verdict         // on each; nil: nobody has granted anything
 }
 
 // rule decides on a message. scan may be nil.
@@ -124,7 +128,9 @@ func (j judge) rule(scan *payload.Scan) (ruling, *Problem) {
 	if p != nil {
 		return ruling{}, p
 	}
-	return j.ruling(scan, verdicts, len(people)), nil
+	ru := j.ruling(scan, verdicts, len(people))
+	ru.people, ru.verdicts = people, verdicts
+	return ru, nil
 }
 
 // people says whom each record is about. The last one returned is whom the

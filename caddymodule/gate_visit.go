@@ -38,6 +38,8 @@ type visit struct {
 	headers []headerEdit
 	release *rules.Release // of what stands outside all records
 	report  payload.Report
+
+	outgoing []ingest // records for partners; those of a stream go as they come
 }
 
 // decide reads the request and decides on every part of it. It changes nothing.
@@ -93,7 +95,11 @@ func (v *visit) decideWhole() *Problem {
 	if v.out, p = v.apply(&m, ruling, &v.report); p != nil {
 		return p
 	}
-	return v.decideBeside(ruling.envelope)
+	if p = v.decideBeside(ruling.envelope); p != nil {
+		return p
+	}
+	v.outgoing, p = v.ingests(m.scan, ruling)
+	return p
 }
 
 // apply returns a message as the recipient may have it, as it goes on the wire.

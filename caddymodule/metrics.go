@@ -22,6 +22,7 @@ type metrics struct {
 	reloads     *prometheus.CounterVec
 	geoReloads  *prometheus.CounterVec
 	apiCalls    *prometheus.CounterVec
+	outboxMetrics
 
 	// resolved holds the counters whose labels were looked up before. It is
 	// copied when one is added, so that reading it takes no lock.
@@ -94,6 +95,8 @@ func newMetrics(reg prometheus.Registerer, stats func() consent.CacheStats) (*me
 			return 0
 		})
 	var err error
+	m.outboxMetrics, err = newOutboxMetrics(reg)
+	errs = append(errs, err)
 	m.policyInfo, err = registerOrExisting(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: ns, Name: "policy_info",
 		Help: "The policy in force; the value is always 1.",

@@ -1,0 +1,174 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/consentgate/consentgate/internal/geo"
+	"github.com/consentgate/consentgate/internal/kanon"
+	"github.com/consentgate/consentgate/internal/outbox"
+	"github.com/consentgate/consentgate/internal/outbox/deliver"
+)
+
+// partner is a recipient that gates of this configuration forward to.
+type partner struct {
+	app *App
+	of  *Forward
+	// fullUntil is until when the outbox is taken to be full, in Unix nanoseconds:
+	// whoever comes meanwhile is refused before anything of the request is done.
+	fullUntil atomic.Int64
+
+	mu       sync.Mutex
+	exits    *exits         // under the policy in force
+	counting *kanon.Chooser // nil: not asked for yet
+}
+
+const (
+	appendTimeout = 5 * time.Second
+	fullFor       = time.Second
+)
+
+// partner returns whom a gate forwards to. It is for Provision.
+func (a *App) partner(f *Forward) (*partner, error) {
+	if _, ok := a.store.(OutboxModule); !ok {
+		return nil, fmt.Errorf("forward %s: this store keeps no outbox: write `store redis` or `store embedded`", f.Recipient)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.partners[f.Recipient]; p != nil {
+		if !p.of.alike(f) {
+			return nil, fmt.Errorf("forward %s: another route forwards to %s with other settings; a recipient has one outbox and one way of delivery: write the same lines, but for purposes, on both", f.Recipient, f.Recipient)
+		}
+		return p, nil
+	}
+	p := &partner{app: a, of: f}
+	// What is wrong with it shows now, not at the first record.
+	if _, err := deliver.New(nil, f.partner(), p.recheck, deliver.Options{}); err != nil {
+		return nil, fmt.Errorf("forward %s: %w", f.Recipient, err)
+	}
+	if a.partners == nil {
+		a.partners = map[string]*partner{}
+	}
+	a.partners[f.Recipient] = p
+	return p, nil
+}
+
+// full reports whether the outbox of the partner was full a moment ago.
+func (p *partner) full() bool { return time.Now().UnixNano() < p.fullUntil.Load() }
+
+// add makes records durable in the outbox. It goes on when the client has gone:
+// the request is on its way.
+func (p *partner) add(ctx context.Context, records []outbox.Record) error {
+	o := p.app.outbox.Load()
+	if o == nil {
+		return errors.New("the outbox is not open")
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	dropped, err := o.Queue.Append(ctx, p.of.Recipient, p.of.bound(), records)
+	m := p.app.metrics
+	switch {
+	case err == nil:
+		m.countOutbox(p.of.Recipient, "accepted", len(records))
+		if dropped > 0 {
+			m.countOutbox(p.of.Recipient, "dropped_oldest", dropped)
+		}
+	case errors.Is(err, outbox.ErrFull):
+		p.fullUntil.Store(time.Now().Add(fullFor).UnixNano())
+		m.countOutbox(p.of.Recipient, "refused_full", len(records))
+	default:
+		m.countStoreError("outbox")
+	}
+	return err
+}
+
+// startPartners opens the outbox and begins to deliver.
+func (a *App) startPartners(e *engine) error {
+	if len(a.partners) == 0 {
+		return nil
+	}
+	o, err := e.openOutbox(a.store)
+	if err != nil {
+		return fmt.Errorf("opening the outbox: %w", err)
+	}
+	a.outbox.Store(o)
+	ctx, stop := context.WithCancel(context.Background())
+	a.stopPartners = func() {
+		stop()
+		a.deliveries.Wait()
+	}
+	for _, p := range a.partners {
+		settings := p.of.partner()
+		transport := p.transport()
+		settings.Transport = transport
+		d, err := deliver.New(o.Queue, settings, p.recheck, deliver.Options{
+			Observer: partnerObserver{a.metrics, p.of.Recipient}, Log: a.logger.Named("forward"),
+		})
+		if err != nil {
+			a.stopPartners()
+			return fmt.Errorf("forward %s: %w", p.of.Recipient, err)
+		}
+		a.deliveries.Go(func() {
+			d.Run(ctx)
+			transport.CloseIdleConnections()
+		})
+		a.logger.Info("forwarding", zap.String("recipient", p.of.Recipient), zap.Int("addresses", len(settings.URLs)))
+	}
+	return nil
+}
+
+// transport makes the connections to the partner. Clause 2.1: one to an address
+// in another country than the policy says is refused, whatever name led there.
+func (p *partner) transport() *http.Transport {
+	return deliver.Transport(deliver.TransportOptions{Control: func(network, address string, c syscall.RawConn) error {
+		policy := p.app.Current().Policy
+		border := geo.Border{Recipient: p.of.Recipient, Home: policy.Home()}
+		if r := policy.Recipient(p.of.Recipient); r != nil {
+			border.Country = r.Country
+		}
+		check := p.app.Geo().DialControl(border)
+		if check == nil {
+			return nil // without GeoIP nobody can tell
+		}
+		return check(context.Background(), network, address, c)
+	}})
+}
+
+// partnerObserver counts what becomes of a partner's records.
+type partnerObserver struct {
+	m         *metrics
+	recipient string
+}
+
+func (o partnerObserver) Accepted(records, bytes int) {
+	o.m.countOutbox(o.recipient, "delivered", records)
+	o.m.outboxBytes.WithLabelValues(o.recipient).Add(float64(bytes))
+}
+func (o partnerObserver) Delivered(waited time.Duration) {
+	o.m.outboxWait.WithLabelValues(o.recipient).Observe(waited.Seconds())
+}
+func (o partnerObserver) Failed(reason deliver.Reason) {
+	o.m.outboxFailures.WithLabelValues(o.recipient, string(reason)).Inc()
+}
+func (o partnerObserver) Dead(records, _ int)  { o.m.countOutbox(o.recipient, "dead", records) }
+func (o partnerObserver) Withheld(records int) { o.m.countOutbox(o.recipient, "withheld", records) }
+func (o partnerObserver) BreakerChanged(state string) {
+	for _, s := range []string{"closed", "half-open", "open"} {
+		on := 0.0
+		if s == state {
+			on = 1
+		}
+		o.m.outboxBreaker.WithLabelValues(o.recipient, s).Set(on)
+	}
+}
+
+// Interface guards
+var _ deliver.Observer = partnerObserver{}
