@@ -1,0 +1,125 @@
+package risk
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// shownOften is in how many records a member has to stand for its name to be
+// printed, or in half of them if they are fewer. The name of a member that only
+// few records have may be somebody's value: a map from nicknames to messages.
+const shownOften = 5
+
+const (
+	maxName   = 64 // bytes of a member's name that is printed
+	maxDigits = 3  // in a row, in such a name
+)
+
+// plainName reports whether a member's name has the shape of a name and not that
+// of a value: a phone number, an address, an id.
+func plainName(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	digits, all, run := 0, 0, 0
+	for i, r := range s {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+			all++
+			run = max(run, digits)
+			continue
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r == '_', r == '-', r == '.', r == ' ':
+		case (r == '$' || r == '@' || r == '#') && i == 0:
+		case r >= 0x4e00 && r <= 0x9fff: // a Chinese key
+		default:
+			return false
+		}
+		digits = 0
+	}
+	// A name has at most a number in it; hexadecimal digits have many.
+	return run <= maxDigits && all <= 6 && 2*all <= len(s)
+}
+
+// masked stands for a step that is not to be printed. In the path grammar it is
+// any one step.
+const masked = "*"
+
+// nameFields gives every field the name under which it is printed.
+func (s *Sample) nameFields() {
+	enough := min(shownOften, (s.Records+1)/2)
+	below := map[string][]*field{} // by path: what stands there or below
+	for _, f := range s.fields {
+		for i := range f.steps {
+			key := pathKey(s.fold, f.steps[:i+1])
+			below[key] = append(below[key], f)
+		}
+	}
+	often := map[string]bool{}
+	for key, fields := range below {
+		often[key] = s.anyPresent(fields, enough)
+	}
+	for _, f := range s.fields {
+		shown := make([]string, len(f.steps))
+		for i, step := range f.steps {
+			if step == masked || !often[pathKey(s.fold, f.steps[:i+1])] && !s.known(step) {
+				shown[i] = masked
+				continue
+			}
+			shown[i] = quoteStep(step)
+		}
+		f.name = strings.Join(shown, ".")
+	}
+	slices.SortFunc(s.fields, func(a, b *field) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(b.present, a.present), slices.Compare(a.steps, b.steps))
+	})
+	for i, n := 1, 1; i < len(s.fields); i++ {
+		base, _, _ := strings.Cut(s.fields[i-1].name, " #")
+		if s.fields[i].name != base {
+			n = 1
+			continue
+		}
+		n++
+		s.fields[i].name = fmt.Sprintf("%s #%d", base, n)
+	}
+}
+
+// anyPresent reports whether at least so many records have one of the fields.
+func (s *Sample) anyPresent(fields []*field, enough int) bool {
+	for _, f := range fields {
+		if f.present >= enough {
+			return true
+		}
+	}
+	n := 0
+	for row := range s.Rows {
+		if slices.ContainsFunc(fields, func(f *field) bool { return f.at(row) != 0 }) {
+			if n++; n >= enough {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// quoteStep writes a step as the path grammar does.
+func quoteStep(step string) string {
+	if strings.Contains(step, ".") {
+		return `"` + step + `"`
+	}
+	return step
+}
+
+func pathKey(fold func(string) string, steps []string) string {
+	var b strings.Builder
+	for _, s := range steps {
+		if s != masked {
+			s = fold(s)
+		}
+		b.WriteString(s)
+		b.WriteByte(0)
+	}
+	return b.String()
+}
