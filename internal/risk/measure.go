@@ -195,15 +195,16 @@ func settled(x float64) float64 { return math.Round(x*1e9) / 1e9 }
 // subsets looks for the small sets of quasi-identifiers that single out most.
 func (m *Figures) subsets(s *Sample, quasi []*field, largest int) {
 	m.SubsetsOf = min(s.Rows, subsetRows)
+	bits, single := map[string]float64{}, map[string]float64{}
+	for _, f := range m.Fields {
+		bits[f.Path], single[f.Path] = f.Entropy, f.Unique
+	}
+	// What all have in common tells nobody apart.
+	quasi = slices.DeleteFunc(slices.Clone(quasi), func(f *field) bool { return bits[f.name] == 0 })
 	largest = min(largest, 3, len(quasi)-1)
 	if largest < 2 {
 		return
 	}
-	bits := map[string]float64{}
-	for _, f := range m.Fields {
-		bits[f.Path] = f.Entropy
-	}
-	quasi = slices.Clone(quasi)
 	slices.SortStableFunc(quasi, func(a, b *field) int {
 		switch x, y := bits[a.name], bits[b.name]; {
 		case x > y:
@@ -216,18 +217,28 @@ func (m *Figures) subsets(s *Sample, quasi []*field, largest int) {
 	part, fields := s.portion(quasi[:min(subsetFields, len(quasi))], subsetRows)
 	m.SubsetsOf = part.Rows
 	var bySize [4][]Subset
-	try := func(set ...*field) {
+	// try measures a set, and keeps it if it singles out more than any part of
+	// it does.
+	try := func(less float64, set ...*field) float64 {
 		alone, _ := part.unique(part.split(set))
-		bySize[len(set)] = append(bySize[len(set)], Subset{Paths: names(set), Unique: share(alone, part.Rows)})
+		found := share(alone, part.Rows)
+		if found > less {
+			bySize[len(set)] = append(bySize[len(set)], Subset{Paths: names(set), Unique: found})
+		}
+		return found
 	}
-	for i, a := range fields {
-		for j, b := range fields[i+1:] {
-			try(a, b)
-			if largest < 3 {
-				continue
-			}
-			for _, c := range fields[i+1+j+1:] {
-				try(a, b, c)
+	n := len(fields)
+	pairs := make([]float64, n*n)
+	for i := range n {
+		for j := i + 1; j < n; j++ {
+			a, b := fields[i], fields[j]
+			pairs[i*n+j] = try(max(single[a.name], single[b.name]), a, b)
+		}
+	}
+	for i := 0; largest == 3 && i < n; i++ {
+		for j := i + 1; j < n; j++ {
+			for k := j + 1; k < n; k++ {
+				try(max(pairs[i*n+j], pairs[i*n+k], pairs[j*n+k]), fields[i], fields[j], fields[k])
 			}
 		}
 	}
