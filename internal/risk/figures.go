@@ -73,9 +73,12 @@ type Bin struct {
 	To      int `json:"to"`
 	Classes int `json:"classes"`
 	Records int `json:"records"`
+	// UpTo is the share of records in classes of at most To subjects.
+	UpTo float64 `json:"up_to"`
 }
 
-// AtMost is the share of records in classes of at most K subjects.
+// AtMost is the share of records in classes of at most K subjects. Each size up to
+// 64 that occurs has one, and each power of two above.
 type AtMost struct {
 	K     int     `json:"k"`
 	Share float64 `json:"share"`

@@ -126,6 +126,9 @@ func (v *view) charts() {
 		}
 		return 0
 	})
+	if tells := slices.DeleteFunc(slices.Clone(fields), func(f Field) bool { return max(f.Unique, f.Marginal) <= 0 }); len(tells) > 0 {
+		fields = tells
+	}
 	var bars []bar
 	for _, f := range fields[:min(shownBars, len(fields))] {
 		bars = append(bars, bar{f.Path, []float64{f.Unique, f.Marginal}})

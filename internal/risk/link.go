@@ -49,7 +49,7 @@ type Pair struct {
 
 // LinkSamples compares what two recipients got.
 func LinkSamples(s, other *Sample, o MeasureOptions) *Link {
-	l := &Link{File: other.Name, Records: other.Records, Used: other.Rows, Comparable: subjectsMeet(s, other)}
+	l := &Link{File: other.Name, Records: other.Records, Used: other.Rows, Comparable: subjectsMeet(s, other), Shared: []Shared{}, Pairs: []Pair{}}
 	if other.HasSubjects() {
 		l.Subjects = other.countSubjects()
 	}

@@ -36,7 +36,8 @@ func Measure(s *Sample, o MeasureOptions) *Figures {
 	p := s.split(quasi)
 	m := &Figures{
 		File: s.Name, Records: s.Records, Used: s.Rows, WithoutSubject: s.WithoutSubject,
-		Combinations: len(p.size), Quasi: names(quasi), Looks: s.Looks,
+		Combinations: len(p.size), Quasi: names(quasi), Looks: append([]Count{}, s.Looks...),
+		Subsets: []Subset{}, Sensitive: []Secret{}, // never null in JSON
 	}
 	subjects := s.countSubjects()
 	if s.HasSubjects() {
@@ -117,11 +118,26 @@ func (m *Figures) sizes(s *Sample, p *partition, o MeasureOptions) {
 		last.Records += b.Records
 	}
 	seen = 0
-	for _, b := range m.Histogram {
+	for i := range m.Histogram {
+		seen += m.Histogram[i].Records
+		m.Histogram[i].UpTo = share(seen, s.Rows)
+	}
+	seen = 0
+	for _, b := range exact {
 		seen += b.Records
-		m.Cumulative = append(m.Cumulative, AtMost{K: b.To, Share: share(seen, s.Rows)})
+		k := b.From
+		if k > finePoints {
+			k = 1 << bitLen(k-1)
+		}
+		if n := len(m.Cumulative); n == 0 || m.Cumulative[n-1].K != k {
+			m.Cumulative = append(m.Cumulative, AtMost{K: k})
+		}
+		m.Cumulative[len(m.Cumulative)-1].Share = share(seen, s.Rows)
 	}
 }
+
+// finePoints is the size up to which the cumulative share is told exactly.
+const finePoints = 64
 
 func bitLen(n int) int {
 	bits := 0

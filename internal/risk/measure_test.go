@@ -42,10 +42,10 @@ func TestClassesByHand(t *testing.T) {
 	if want := (Attack{Max: 1, Average: 0.5, Above: 0.5, Threshold: 1.0 / 3}); m.Prosecutor != want {
 		t.Errorf("prosecutor %+v, want %+v", m.Prosecutor, want)
 	}
-	if want := []Bin{{1, 1, 2, 2}, {2, 3, 1, 2}, {4, 7, 1, 4}}; !reflect.DeepEqual(m.Histogram, want) {
+	if want := []Bin{{1, 1, 2, 2, 0.25}, {2, 3, 1, 2, 0.5}, {4, 7, 1, 4, 1}}; !reflect.DeepEqual(m.Histogram, want) {
 		t.Errorf("histogram %v, want %v", m.Histogram, want)
 	}
-	if want := []AtMost{{1, 0.25}, {3, 0.5}, {7, 1}}; !reflect.DeepEqual(m.Cumulative, want) {
+	if want := []AtMost{{1, 0.25}, {2, 0.5}, {4, 1}}; !reflect.DeepEqual(m.Cumulative, want) {
 		t.Errorf("cumulative %v, want %v", m.Cumulative, want)
 	}
 	// zip: 6 and 2 of 8. Entropy −¾ log₂ ¾ − ¼ log₂ ¼. Alone nothing is unique;

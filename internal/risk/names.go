@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // shownOften is in how many records a member has to stand for its name to be
@@ -72,6 +74,7 @@ func (s *Sample) nameFields() {
 		}
 		f.name = strings.Join(shown, ".")
 	}
+	s.mergeMasked()
 	slices.SortFunc(s.fields, func(a, b *field) int {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(b.present, a.present), slices.Compare(a.steps, b.steps))
 	})
@@ -83,6 +86,49 @@ func (s *Sample) nameFields() {
 		}
 		n++
 		s.fields[i].name = fmt.Sprintf("%s #%d", base, n)
+	}
+}
+
+// mergeMasked makes one field of those that look the same once their names are
+// masked, as a map from nicknames to messages has many. The names still count,
+// as a part of the value.
+func (s *Sample) mergeMasked() {
+	type kind struct {
+		name string
+		as   Assignment
+	}
+	alike := map[kind][]*field{}
+	for _, f := range s.fields {
+		if slices.Contains(strings.Split(f.name, "."), masked) {
+			k := kind{f.name, f.as}
+			alike[k] = append(alike[k], f)
+		}
+	}
+	for _, fields := range alike {
+		if len(fields) == 1 {
+			continue
+		}
+		// In an order that does not depend on that of the records.
+		slices.SortFunc(fields, func(a, b *field) int { return slices.Compare(a.steps, b.steps) })
+		one := &field{steps: fields[0].steps, as: fields[0].as, name: fields[0].name, column: make([]uint64, s.Rows)}
+		rows := 0
+		for row := range s.Rows {
+			for _, f := range fields {
+				if v := f.at(row); v != 0 {
+					path := xxhash.Sum64String(pathKey(s.fold, f.steps))
+					one.column[row] = nonZero(mix(one.column[row], mix(path, v)))
+				}
+			}
+			if one.column[row] != 0 {
+				rows++
+			}
+		}
+		for _, f := range fields {
+			one.shaped += f.shaped
+		}
+		one.present = rows * s.Records / s.Rows
+		s.fields = slices.DeleteFunc(s.fields, func(f *field) bool { return slices.Contains(fields, f) })
+		s.fields = append(s.fields, one)
 	}
 }
 

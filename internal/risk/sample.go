@@ -3,6 +3,7 @@ package risk
 import (
 	"io"
 	"slices"
+	"strings"
 )
 
 // Options say how a sample is read.
@@ -242,24 +243,14 @@ func (s *sampler) finish() {
 			s.WithoutSubject++
 		}
 	}
+	s.nameFields()
 	for _, f := range s.fields {
 		s.settle(f)
 	}
 	for c, n := range s.looks {
 		s.Looks = append(s.Looks, Count{c, n})
 	}
-	slices.SortFunc(s.Looks, func(a, b Count) int { return compareStrings(a.Category, b.Category) })
-	s.nameFields()
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	slices.SortFunc(s.Looks, func(a, b Count) int { return strings.Compare(a.Category, b.Category) })
 }
 
 // settle lets the looks of a field's values decide where nothing else did.
