@@ -72,7 +72,6 @@ type sampler struct {
 	byPath   map[string]*field
 	keys     []uint64 // by row: hash that decides who stays when memory is short
 	level    uint     // so many leading bits of a key must be 0
-	path     []byte
 	touched  []*field // of the record at hand
 	values   []uint64 // beside touched
 	shaped   []bool
