@@ -108,6 +108,9 @@ func TestRiskOfWhatThePolicyReleases(t *testing.T) {
 	if f := riskField(t, before, "user.email"); f.Role != risk.Direct || f.Undeclared {
 		t.Errorf("before: %+v", f)
 	}
+	if f := riskField(t, before, "device.ifa"); f.Role != risk.Direct {
+		t.Errorf("before, what becomes a pseudonym is one: %+v", f)
+	}
 	if f := riskField(t, m, "device.model"); f.Unique == 0 || f.Marginal == 0 {
 		t.Errorf("the model that one alone has: %+v", f)
 	}

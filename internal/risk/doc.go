@@ -11,5 +11,5 @@
 // The package must never know of policies, consent, Caddy or HTTP: what a field
 // is comes in through [Options]. And no value of a record may come out of it:
 // values are hashed while they are read, and names of members that look like
-// values, or that too few records have, are printed as '*'.
+// values, or that too few people have, are printed as '*'.
 package risk

@@ -87,7 +87,7 @@ type AtMost struct {
 // Field is one path of the records.
 type Field struct {
 	// Path in the path grammar. '*' stands where a name is not printed, since
-	// few records have it, or since it has the shape of a value.
+	// few people have it, or since it has the shape of a value.
 	Path       string  `json:"path"`
 	Role       Role    `json:"role"`
 	Sensitive  bool    `json:"sensitive"`

@@ -9,9 +9,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// shownOften is in how many records a member has to stand for its name to be
-// printed, or in half of them if they are fewer. The name of a member that only
-// few records have may be somebody's value: a map from nicknames to messages.
+// shownOften is how many subjects (records, where none is named) must have a
+// member for its name to be printed, or half of them if they are fewer. The name
+// of a member that only few have may be somebody's value: a map from nicknames to
+// messages.
 const shownOften = 5
 
 const (
@@ -51,7 +52,7 @@ const masked = "*"
 
 // nameFields gives every field the name under which it is printed.
 func (s *Sample) nameFields() {
-	enough := min(shownOften, (s.Records+1)/2)
+	enough := min(shownOften, (s.countSubjects()+1)/2)
 	below := map[string][]*field{} // by path: what stands there or below
 	for _, f := range s.fields {
 		for i := range f.steps {
@@ -132,19 +133,20 @@ func (s *Sample) mergeMasked() {
 	}
 }
 
-// anyPresent reports whether at least so many records have one of the fields.
+// anyPresent reports whether at least so many subjects have one of the fields.
 func (s *Sample) anyPresent(fields []*field, enough int) bool {
-	for _, f := range fields {
-		if f.present >= enough {
-			return true
-		}
-	}
-	n := 0
+	holders := map[uint64]struct{}{}
 	for row := range s.Rows {
-		if slices.ContainsFunc(fields, func(f *field) bool { return f.at(row) != 0 }) {
-			if n++; n >= enough {
-				return true
-			}
+		if !slices.ContainsFunc(fields, func(f *field) bool { return f.at(row) != 0 }) {
+			continue
+		}
+		who := uint64(row)
+		if s.subjects != nil {
+			who = s.subjects[row]
+		}
+		holders[who] = struct{}{}
+		if len(holders) >= enough {
+			return true
 		}
 	}
 	return false

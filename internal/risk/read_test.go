@@ -164,6 +164,31 @@ func TestNamesOfMembersThatMayBeValuesAreNotPrinted(t *testing.T) {
 	}
 }
 
+func TestWhoHasAMemberIsCountedByPeople(t *testing.T) {
+	var records []string
+	for i := range 40 {
+		extra := ""
+		if i%4 == 0 { // ten records of one person
+			extra = `,"zhangsan":1`
+		}
+		records = append(records, fmt.Sprintf(`{"id":"p-%d","model":1,"13800138000":1%s}`, i%4*(1+i), extra))
+	}
+	m := Measure(read(t, lines(records...), Options{Classify: func(steps []string) Assignment {
+		if steps[0] == "id" {
+			return Assignment{Role: Pseudonym, Subject: true}
+		}
+		return unknownField
+	}}), wants)
+	var got []string
+	for _, f := range m.Fields {
+		got = append(got, f.Path)
+	}
+	// All have the number, which has the shape of a value whoever has it.
+	if all := strings.Join(got, " "); all != "* id model" {
+		t.Errorf("%s", all)
+	}
+}
+
 func TestMembersThatWereMaskedStillCount(t *testing.T) {
 	// Only the name of the member tells the records apart.
 	text := lines(`{"m":{"13800138000":1}}`, `{"m":{"13800138001":1}}`, `{"m":{"13800138001":1}}`)
