@@ -33,7 +33,7 @@ fuzz: ## every fuzz target for FUZZ (10s)
 	done
 
 golden: ## regenerate the golden files, to be reviewed as a diff
-	$(GO) test -tags $(TAGS) ./rules ./caddymodule -update
+	$(GO) test -tags $(TAGS) ./rules ./caddymodule ./internal/risk -update
 
 .PHONY: redis
 redis:
