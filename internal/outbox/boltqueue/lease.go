@@ -130,7 +130,7 @@ func (l *lease) Batch(ctx context.Context, limit outbox.Limit) ([]outbox.Record,
 func (l *lease) flight(ctx context.Context) (batch []entry, err error) {
 	err = l.q.view(ctx, l.key.partner, func(tx *bolt.Tx) error {
 		r, err := getRow(tx, l.key)
-		if err != nil || r.flight == 0 {
+		if err != nil {
 			return err
 		}
 		return l.read(tx, 0, func(e entry) bool {
@@ -283,7 +283,6 @@ func (l *lease) done(tx *bolt.Tx, r row, dead map[int]outbox.Verdict) error {
 			return err
 		}
 	}
-	r.flight = 0
 	if err := putRow(tx, l.key, r); err != nil {
 		return err
 	}

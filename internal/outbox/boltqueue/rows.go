@@ -44,7 +44,7 @@ func damaged(k []byte, err error) error {
 // row is what is in one partition.
 type row struct {
 	last    uint64 // number of the record that came last, ever
-	flight  uint64 // number of the last record of the batch under way; 0: none
+	flight  uint64 // number of the last record ever taken: those up to it that are there are the batch under way
 	records uint64
 	bytes   uint64 // by Record.Size
 }

@@ -18,6 +18,7 @@ var batches = []test{
 	{name: "a batch that is not done comes again", run: again},
 	{name: "a batch is the same for the next consumer", run: sameForTheNext},
 	{name: "a batch is the same when the queue is opened again", run: sameReopened},
+	{name: "a batch has nothing that was dropped while it was gathered", run: droppedMeanwhile},
 	{name: "done needs a batch", run: doneNeedsABatch},
 }
 
@@ -187,5 +188,41 @@ func doneNeedsABatch(e *env) {
 	e.done(l, nil)
 	if err := l.Done(e.Context(), nil); err == nil {
 		e.Error("Done after Done")
+	}
+}
+
+// What is dropped between the look at the records and the taking of them is in
+// neither: the batch that is returned is the one that comes again.
+func droppedMeanwhile(e *env) {
+	l := e.lease(0)
+	for round := range 10 {
+		got := make(chan []outbox.Record, 1)
+		go func() {
+			rs, err := l.Batch(e.Context(), outbox.Limit{Count: 5, Bytes: 1 << 20, Age: time.Hour})
+			if err != nil {
+				e.Errorf("Batch: %v", err)
+			}
+			got <- rs
+		}()
+		rs := some(subjectIn(0, 0), "k", 0, 8)
+		e.append(rs[:2]...)
+		<-time.After(time.Duration(round) * time.Millisecond) // so that they are seen, or not
+		bound := boundOf(rs[0], 3)
+		bound.DropOldest = true
+		if n, err := e.q.Append(e.Context(), e.partner, bound, rs[2:5]); n != 2 || err != nil {
+			e.Fatalf("Append: %d dropped, %v", n, err)
+		}
+		e.append(rs[5:]...)
+		first := within(e, "Batch", func() []outbox.Record { return <-got })
+		if len(first) == 0 || first[0].Key != "k-2" {
+			e.Fatalf("round %d: the batch is %q", round, keys(first))
+		}
+		e.same(e.batch(l, soon), first)
+		for done := false; !done; {
+			e.done(l, nil)
+			if done = e.stats().Records == 0; !done {
+				e.batch(l, soon)
+			}
+		}
 	}
 }

@@ -191,6 +191,33 @@ func TestWhatAnOperatorDeletesLeavesTheBatch(t *testing.T) {
 	}
 }
 
+// A group that remembers what is gone would grow without end.
+func TestTheGroupForgetsWhatIsDoneOrDropped(t *testing.T) {
+	srv, c := one(t)
+	q := open(t, c, Options{})
+	op := admin(t, srv.Addr)
+	l := hold(t, q)
+	pending := func() int64 { return op.XPending(t.Context(), unnamed.key(keyRecords), "delivery").Val().Count }
+	enter(t, q, some(0, 3))
+	take(t, l)
+	if n := pending(); n != 3 {
+		t.Errorf("%d are pending, of a batch of 3", n)
+	}
+	size := int64(some(0, 1)[0].Size())
+	if n, err := q.Append(t.Context(), "adx", outbox.Bound{Bytes: 3 * size * outbox.Partitions, DropOldest: true}, some(3, 2)); n != 2 || err != nil {
+		t.Fatalf("%d were dropped, %v", n, err)
+	}
+	if n := pending(); n != 1 {
+		t.Errorf("%d are pending, of a batch of which 1 is left", n)
+	}
+	if err := l.Done(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(); n != 0 {
+		t.Errorf("%d are pending after the batch", n)
+	}
+}
+
 func TestADamagedRecordIsAnErrorAndNotDelivered(t *testing.T) {
 	srv, c := one(t)
 	q := open(t, c, Options{})
@@ -345,42 +372,6 @@ func TestWaitingTakesNoConnectionFromOthers(t *testing.T) {
 	}
 }
 
-func TestTheDocumentedUserMayNoMoreThanForward(t *testing.T) {
-	srv, c := one(t)
-	withUser(t, srv.Addr)
-	c.Username, c.Password = "consent-forward", "secret"
-	client, err := redisstore.NewClient(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	for _, args := range [][]any{
-		{"hgetall", "consent:{AAAAAAAAAAAAAAAAAAAAAA}:state"},
-		{"get", "consent:check"},
-		{"set", "consent:probe:x", "1"},
-		{"get", "consent:outbox:{adx:0}:lease"},
-	} {
-		if err := client.Do(t.Context(), args...).Err(); err != nil && !errors.Is(err, redis.Nil) {
-			t.Errorf("%v: %v", args, err)
-		}
-	}
-	for _, args := range [][]any{
-		{"hset", "consent:{AAAAAAAAAAAAAAAAAAAAAA}:state", "policy", "2"},
-		{"xrange", "consent:{AAAAAAAAAAAAAAAAAAAAAA}:ledger", "-", "+"},
-		{"set", "consent:check", "x"},
-		{"del", "consent:{AAAAAAAAAAAAAAAAAAAAAA}:state"},
-		{"eval", "return redis.call('del', KEYS[1])", 1, "consent:{AAAAAAAAAAAAAAAAAAAAAA}:state"},
-		{"eval", "return redis.call('hset', 'consent:{A}:state', 'policy', '2')", 1, "consent:outbox:{adx:0}:x"},
-		{"hgetall", "consent:outbox:{adx:0}:counts"},
-		{"get", "session:1"},
-		{"flushall"}, {"keys", "*"}, {"scan", "0"}, {"acl", "list"}, {"config", "get", "*"},
-	} {
-		if err := client.Do(t.Context(), args...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "can't access") {
-			t.Errorf("it may %v: %v", args, err)
-		}
-	}
-}
-
 // What a consumer has seen cannot be taken back: that is no refusal any more.
 func TestOnlyWhatNobodyHasSeenIsTakenBack(t *testing.T) {
 	_, c := one(t)
@@ -407,35 +398,5 @@ func TestOnlyWhatNobodyHasSeenIsTakenBack(t *testing.T) {
 	}
 	if s, err := q.Stats(t.Context(), "adx"); err != nil || s.Records != 2 {
 		t.Errorf("left are %+v, %v", s, err)
-	}
-}
-
-func FuzzParseLetterID(f *testing.F) {
-	f.Add(letterID{1, 2, 3}.String())
-	f.Add("")
-	f.Add("000000000001000000000000000+-3")
-	f.Fuzz(func(t *testing.T, s string) {
-		id, ok := parseLetterID(s)
-		if ok && (id.String() != s || id.partition < 0 || id.partition >= outbox.Partitions) {
-			t.Errorf("%q is %+v", s, id)
-		}
-	})
-}
-
-func TestTheOrderOfLetterIDsIsThatOfTheirTexts(t *testing.T) {
-	ids := []letterID{{0, 0, 0}, {0, 9, 7}, {0, 10, 0}, {9, 0, 1}, {10, 0, 0}, {10, 0, 1}, {1 << 47, 1 << 63, 7}}
-	for i := 1; i < len(ids); i++ {
-		a, b := ids[i-1], ids[i]
-		if a.String() >= b.String() || a.compare(b) >= 0 {
-			t.Errorf("%s and %s", a, b)
-		}
-		if got, ok := parseLetterID(a.String()); !ok || got != a {
-			t.Errorf("%s is read as %+v", a, got)
-		}
-	}
-	for _, s := range []string{"", "x", strings.Repeat("0", 28) + "-8", strings.Repeat("0", 28) + "--", strings.Repeat("F", 28) + "-1"} {
-		if id, ok := parseLetterID(s); ok {
-			t.Errorf("%q is %+v", s, id)
-		}
 	}
 }
