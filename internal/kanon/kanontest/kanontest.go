@@ -48,6 +48,7 @@ func Run(t *testing.T, start func(t *testing.T) Engine) {
 		{"no subject is lost or counted twice between nodes", concurrent},
 		{"beyond the bound a new combination is not tracked", bound},
 		{"the room of what has expired is given anew", expires},
+		{"what is shown again keeps its room, and only that", keepsRoom},
 		{"every count is that of a plain list of all sightings", reference},
 		{"whatever leaves was shown by k subjects, and nothing is raised for nothing", leaves},
 		{"a call of thousands of sightings is answered in their order", long},
@@ -237,77 +238,6 @@ func concurrent(t *testing.T, e Engine) {
 	}
 	if got := show(t, e.Node(0), space, th, sighting(2)).Of[0]; got != each {
 		t.Errorf("%d subjects that all nodes showed, want %d", got, each)
-	}
-}
-
-// roomFor is the bound of the tests; ten times as many combinations come.
-const roomFor = 640
-
-// crowd shows more combinations than there is room for, and returns which were
-// tracked.
-func crowd(t *testing.T, c kanon.Counter, s kanon.Space, from int) (tracked []int) {
-	t.Helper()
-	untracked := 0
-	for at := 0; at < 10*roomFor; at += 100 {
-		var sightings []kanon.Sighting
-		for i := range 100 {
-			sightings = append(sightings, sighting(from+at+i, 1))
-		}
-		counts := show(t, c, s, three, sightings...)
-		untracked += counts.Untracked
-		for i, n := range counts.Of {
-			if n > 0 {
-				tracked = append(tracked, from+at+i)
-			}
-		}
-	}
-	if len(tracked)+untracked != 10*roomFor {
-		t.Errorf("%d tracked, %d not, of %d", len(tracked), untracked, 10*roomFor)
-	}
-	if n := len(tracked); n > roomFor || n < roomFor*9/10 {
-		t.Errorf("%d combinations are tracked, where there is room for %d", n, roomFor)
-	}
-	return tracked
-}
-
-func bound(t *testing.T, e Engine) {
-	c := e.Node(roomFor)
-	tracked := crowd(t, c, space, 0)
-	for _, n := range tracked[:20] {
-		expect(t, "a tracked one goes on", c, sighting(n, 2), 2)
-	}
-	for n := range 10 * roomFor {
-		if !slices.Contains(tracked, n) {
-			for i := range 5 { // it does not come to k
-				if got := show(t, c, space, three, sighting(n, i)); got.Of[0] != 0 || got.Untracked != 1 {
-					t.Fatalf("one that is not tracked has %d subjects, %d untracked", got.Of[0], got.Untracked)
-				}
-			}
-			break
-		}
-	}
-	// Asking takes no room; another space has room of its own.
-	expect(t, "asking", c, sighting(1e6), 0)
-	crowd(t, c, kanon.Space{9}, 0)
-}
-
-func expires(t *testing.T, e Engine) {
-	c := e.Node(roomFor)
-	crowd(t, c, space, 0)
-	for from := 1_000_000; from < 4_000_000; from += 1_000_000 {
-		e.Age(61 * time.Minute)
-		crowd(t, c, space, from)
-	}
-	e.Age(61 * time.Minute)
-	const batch = roomFor // an engine may look at no more than what it is shown
-	for i := range 5 {
-		show(t, c, space, three, sighting(-i, 1))
-		for at := range batch / 64 {
-			show(t, c, space, three, sighting(-at, 1))
-		}
-	}
-	if n := len(e.Stored()); n > 1<<20 {
-		t.Errorf("%d bytes rest in a store where nearly everything has expired", n)
 	}
 }
 

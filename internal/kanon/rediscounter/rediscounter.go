@@ -77,31 +77,29 @@ for i = 2, #KEYS do
   local had = redis.call('ZCARD', key)
   if had == 0 and #members > 0 and tracked >= bound then
     counts[i - 1] = -1
-  elseif had == 0 and #members == 0 then
-    counts[i - 1] = 0
   else
+    local count = had
+    if had > 0 then
+      count = count - redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+      count = count - redis.call('ZREMRANGEBYSCORE', key, '(' .. now, '+inf')
+    end
     if #members > 0 then
       local add = {}
       for at = 1, #members, 8 do
         add[#add + 1] = now
         add[#add + 1] = string.sub(members, at, at + 7)
       end
-      redis.call('ZADD', key, unpack(add))
-    end
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-    redis.call('ZREMRANGEBYSCORE', key, '(' .. now, '+inf')
-    local count = redis.call('ZCARD', key)
-    if count > k then
-      redis.call('ZREMRANGEBYRANK', key, 0, count - k - 1)
-      count = k
-    end
-    if #members > 0 then
+      count = count + redis.call('ZADD', key, unpack(add))
       redis.call('PEXPIRE', key, window)
       live[#live + 1] = now + window
       live[#live + 1] = ARGV[2 * i]
       if had == 0 then
         tracked = tracked + 1
       end
+    end
+    if count > k then
+      redis.call('ZREMRANGEBYRANK', key, 0, count - k - 1)
+      count = k
     end
     counts[i - 1] = count
   end
@@ -246,10 +244,7 @@ func (c *Counter) run(ctx context.Context, calls []*call) error {
 	for _, call := range calls {
 		call.reply = show.EvalSha(ctx, pipe, call.keys, call.args...)
 	}
-	_, err := pipe.Exec(ctx) // also in the replies, but not when nothing was sent
-	if err != nil && !redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return err
-	}
+	_, _ = pipe.Exec(ctx) // the errors are in the replies
 	unknown := 0
 	for _, call := range calls {
 		switch err := call.reply.Err(); {
@@ -263,6 +258,6 @@ func (c *Counter) run(ctx context.Context, calls []*call) error {
 	if unknown == 0 {
 		return nil
 	}
-	_, err = pipe.Exec(ctx)
+	_, err := pipe.Exec(ctx)
 	return err
 }

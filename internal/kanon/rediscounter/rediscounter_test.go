@@ -270,6 +270,25 @@ func TestEveryKeyExpires(t *testing.T) {
 	}
 }
 
+func TestNoMoreThanKSubjectsRest(t *testing.T) {
+	d := start(t, false)
+	c := d.counter(t, Options{})
+	for i := range byte(10) {
+		s := kanon.Sighting{Combination: kanon.Combination{1}, Members: []kanon.Member{{i}, {i, 1}}}
+		if _, err := c.Show(t.Context(), kanon.Space{}, kanon.Threshold{K: 3, Window: time.Minute}, []kanon.Sighting{s}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.each(t, func(op *redis.Client) error {
+		for _, key := range op.Keys(t.Context(), "*").Val() {
+			if n := op.ZCard(t.Context(), key).Val(); !strings.HasSuffix(key, ":live") && n != 3 {
+				t.Errorf("%d subjects rest, want 3", n)
+			}
+		}
+		return nil
+	})
+}
+
 func TestABoundThatIsTooSmallIsRefused(t *testing.T) {
 	for _, bound := range []int{-1, 1, shards - 1} {
 		if _, err := New(nil, Options{Bound: bound}); err == nil || !strings.Contains(err.Error(), "64") {
