@@ -59,7 +59,8 @@ func (q *memory) Append(_ context.Context, _ string, _ outbox.Bound, records []o
 }
 
 // await waits, with the lock held but for the waiting, until ready reports true.
-func (q *memory) await(ctx context.Context, lost <-chan struct{}, again time.Duration, ready func() bool) error {
+// Else that says when to ask again, should nothing change before.
+func (q *memory) await(ctx context.Context, lost <-chan struct{}, ready func() (bool, time.Duration)) error {
 	for {
 		select {
 		case <-lost:
@@ -72,7 +73,8 @@ func (q *memory) await(ctx context.Context, lost <-chan struct{}, again time.Dur
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if ready() {
+		is, again := ready()
+		if is {
 			return nil
 		}
 		changed := q.changed
@@ -93,7 +95,7 @@ func (q *memory) Lease(ctx context.Context, _ string, n int) (outbox.Lease, erro
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := &q.parts[n]
-	if err := q.await(ctx, nil, time.Hour, func() bool { return p.holder == nil }); err != nil {
+	if err := q.await(ctx, nil, func() (bool, time.Duration) { return p.holder == nil, time.Hour }); err != nil {
 		return nil, err
 	}
 	p.holder = &memoryLease{q: q, p: p, lost: make(chan struct{})}
@@ -129,27 +131,24 @@ func (l *memoryLease) Batch(ctx context.Context, limit outbox.Limit) ([]outbox.R
 	if q.fail != nil {
 		return nil, q.fail
 	}
-	err := q.await(ctx, l.lost, limit.Age/4, func() bool {
+	err := q.await(ctx, l.lost, func() (bool, time.Duration) {
 		if l.p.flight > 0 || len(l.p.records) == 0 {
-			return l.p.flight > 0
+			return l.p.flight > 0, time.Hour
 		}
 		n, size, full := 0, 0, false
 		for _, r := range l.p.records {
-			if n > 0 && size+len(r.Body) > limit.Bytes {
-				full = true
+			if full = n == limit.Count || n > 0 && size+len(r.Body) > limit.Bytes; full {
 				break
 			}
-			size += len(r.Body)
-			if n++; n == limit.Count || size >= limit.Bytes {
-				full = true
-				break
-			}
+			n, size = n+1, size+len(r.Body)
 		}
-		if full || time.Since(l.p.records[0].At) >= limit.Age {
-			l.p.flight = n
-			q.inFlight++
+		young := limit.Age - time.Since(l.p.records[0].At)
+		if young > 0 && !full && n < limit.Count && size < limit.Bytes {
+			return false, young
 		}
-		return l.p.flight > 0
+		l.p.flight = n
+		q.inFlight++
+		return true, 0
 	})
 	if err != nil {
 		return nil, err

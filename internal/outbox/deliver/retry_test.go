@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,9 +63,9 @@ func TestABatchIsRepeatedUnderItsKeyUntilItIsTaken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				const failures = 8 // more than open the breaker
-				n := 0
+				var n atomic.Int32
 				w.serve(func(rw http.ResponseWriter, _ posted) int {
-					if n++; n <= failures {
+					if n.Add(1) <= failures {
 						c.answer(rw)
 						return 0
 					}
@@ -82,7 +83,7 @@ func TestABatchIsRepeatedUnderItsKeyUntilItIsTaken(t *testing.T) {
 						t.Errorf("a repetition differs: %+v, %+v", p, got[0])
 					}
 				}
-				if w.seen.why(c.reason) != failures || w.seen.delivered != 3 || w.seen.posts != 1 || len(w.deadBodies()) != 0 {
+				if w.seen.why(c.reason) != failures || w.seen.now().delivered != 3 || w.seen.now().posts != 1 || len(w.deadBodies()) != 0 {
 					t.Error(w.seen)
 				}
 			})
@@ -141,7 +142,7 @@ func TestA409ThatStaysIsARefusal(t *testing.T) {
 		w.append("s", numbers(2)...)
 		w.start()
 		w.drain()
-		if len(w.got()) != maxConflicts+1 || w.seen.dead[409] != 2 || len(w.seen.breaker) != 0 {
+		if len(w.got()) != maxConflicts+1 || w.seen.now().dead[409] != 2 || len(w.seen.now().breaker) != 0 {
 			t.Error(len(w.got()), w.seen)
 		}
 	})
@@ -163,9 +164,9 @@ func TestRetryAfterIsHonouredByAllPartitions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				n := 0
+				var n atomic.Int32
 				w.serve(func(rw http.ResponseWriter, _ posted) int {
-					if n++; n == 1 {
+					if n.Add(1) == 1 {
 						rw.Header().Set("Retry-After", c.value(time.Now()))
 						return c.status
 					}
@@ -175,8 +176,8 @@ func TestRetryAfterIsHonouredByAllPartitions(t *testing.T) {
 				w.start()
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if n != 1 {
-					t.Fatalf("%d POSTs", n)
+				if n.Load() != 1 {
+					t.Fatalf("%d POSTs", n.Load())
 				}
 				first := w.got()[0].at
 				for p := 1; p < outbox.Partitions; p++ {
@@ -193,7 +194,7 @@ func TestRetryAfterIsHonouredByAllPartitions(t *testing.T) {
 						t.Errorf("waited %v, want %v", waited, c.wait)
 					}
 				}
-				if len(w.seen.breaker) != 0 {
+				if len(w.seen.now().breaker) != 0 {
 					t.Error(w.seen)
 				}
 			})
@@ -273,7 +274,7 @@ func TestTheBreakerOpensForAllAndOneTriesAlone(t *testing.T) {
 		if opened < 3 || opened > 3*outbox.Partitions {
 			t.Fatalf("%d POSTs until it opened", opened)
 		}
-		if !slices.Equal(w.seen.breaker, []string{"open"}) {
+		if !slices.Equal(w.seen.now().breaker, []string{"open"}) {
 			t.Fatal(w.seen)
 		}
 		w.mu.Lock()
@@ -288,7 +289,7 @@ func TestTheBreakerOpensForAllAndOneTriesAlone(t *testing.T) {
 		up = true
 		w.mu.Unlock()
 		w.drain()
-		if last := w.seen.breaker[len(w.seen.breaker)-1]; last != "closed" || w.seen.delivered != outbox.Partitions {
+		if breaker := w.seen.now().breaker; breaker[len(breaker)-1] != "closed" || w.seen.now().delivered != outbox.Partitions {
 			t.Error(w.seen)
 		}
 	})

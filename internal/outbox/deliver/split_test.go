@@ -53,7 +53,7 @@ func (w *world) settled(bodies, dead []string, status int) {
 			want = append(want, b)
 		}
 	}
-	if w.seen.delivered != len(want) || w.seen.dead[status] != len(dead) {
+	if w.seen.now().delivered != len(want) || w.seen.now().dead[status] != len(dead) {
 		w.Error(w.seen)
 	}
 	if !slices.Equal(w.deadBodies(), dead) {
@@ -132,10 +132,10 @@ func TestOtherRefusalsMakeTheWholeBatchDead(t *testing.T) {
 			w.append("s", bodies...)
 			w.start()
 			w.drain()
-			if got := w.deadBodies(); !slices.Equal(got, bodies) || len(w.got()) != 1 || w.seen.dead[status] != 5 {
+			if got := w.deadBodies(); !slices.Equal(got, bodies) || len(w.got()) != 1 || w.seen.now().dead[status] != 5 {
 				t.Errorf("%d: dead %q after %d POSTs; %v", status, got, len(w.got()), w.seen)
 			}
-			if len(w.seen.breaker) != 0 {
+			if len(w.seen.now().breaker) != 0 {
 				t.Error("a partner that refuses is up")
 			}
 		})

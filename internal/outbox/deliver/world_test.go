@@ -7,8 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +80,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 // the transport that reaches it, under any name.
 func (w *world) serve(answer func(rw http.ResponseWriter, p posted) int) {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	s := &http.Server{Handler: w.handler(answer), ErrorLog: nil}
+	s := &http.Server{Handler: w.handler(answer), ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = s.Serve(l) }()
 	t := Transport(TransportOptions{})
 	t.DialContext = l.dial
@@ -249,6 +252,15 @@ func (s *seen) Failed(r Reason)             { s.do(func() { s.failed[r]++ }) }
 func (s *seen) Dead(records, status int)    { s.do(func() { s.dead[status] += records }) }
 func (s *seen) Withheld(n int)              { s.do(func() { s.withheld += n }) }
 func (s *seen) BreakerChanged(state string) { s.do(func() { s.breaker = append(s.breaker, state) }) }
+
+// now returns what it has counted so far.
+func (s *seen) now() (c *seen) {
+	s.do(func() {
+		c = &seen{posts: s.posts, records: s.records, bytes: s.bytes, delivered: s.delivered, withheld: s.withheld, waited: s.waited,
+			failed: maps.Clone(s.failed), dead: maps.Clone(s.dead), breaker: slices.Clone(s.breaker)}
+	})
+	return c
+}
 
 // why returns how often attempts failed for a reason.
 func (s *seen) why(r Reason) (n int) { s.do(func() { n = s.failed[r] }); return n }
