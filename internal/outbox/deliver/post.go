@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -71,26 +71,25 @@ func noAnswer(err error) answer {
 		dns     *net.DNSError
 		op      *net.OpError
 		cert    *tls.CertificateVerificationError
-		alert   tls.AlertError
 		record  tls.RecordHeaderError
-		unknown x509.UnknownAuthorityError
 		timeout net.Error
 	)
+	errors.As(err, &op)
 	switch {
 	case errors.As(err, &address):
 		return answer{reason: Address, detail: address.Error()}
 	case errors.As(err, &dns):
 		return answer{reason: Unreachable, detail: dns.Error()}
+	case op != nil && op.Op == "dial":
+		return answer{reason: Unreachable, detail: op.Error()}
 	case errors.As(err, &cert):
 		return answer{reason: TLS, detail: cert.Error()}
-	case errors.As(err, &alert):
-		return answer{reason: TLS, detail: alert.Error()}
-	case errors.As(err, &unknown):
-		return answer{reason: TLS, detail: unknown.Error()}
 	case errors.As(err, &record):
 		return answer{reason: TLS, detail: record.Msg}
-	case errors.As(err, &op) && op.Op == "dial":
-		return answer{reason: Unreachable, detail: op.Error()}
+	case op != nil && (op.Op == "remote error" || op.Op == "local error"): // alerts
+		return answer{reason: TLS, detail: op.Err.Error()}
+	case errors.Is(err, http.ErrSchemeMismatch) || strings.HasPrefix(err.Error(), "tls: "):
+		return answer{reason: TLS, detail: err.Error()}
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		return answer{reason: Timeout}
 	}
