@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/consentgate/consentgate/internal/consent"
+	"github.com/consentgate/consentgate/internal/deid"
 	"github.com/consentgate/consentgate/internal/payload"
 )
 
@@ -158,11 +159,21 @@ func (f bidField) fate(t *testing.T, p *Policy, plan *Plan, s *consent.State) (c
 		fate = "?"
 		for _, c := range categories {
 			if a := rel.Action(c); a.Op == payload.Transform {
-				fate = nameOf(a)
+				fate = transformName(a)
 			}
 		}
 	}
 	return category, fate
+}
+
+// transformName is what a policy calls the transform of an action.
+func transformName(a payload.Action) string {
+	for _, name := range deid.Names() {
+		if strings.HasPrefix(nameOf(a), name) {
+			return name
+		}
+	}
+	return nameOf(a)
 }
 
 // categories returns what the matcher takes the field for, whatever its value.
