@@ -129,6 +129,7 @@ func purposeTable(p *Policy, r *Recipient) string {
 	src := p.src.recipients[r.index]
 	fmt.Fprintf(&b, "| | |\n| --- | --- |\n| 类别 kind | %s |\n| 条款 clause | %s |\n| 公司 vendor | %s |\n| 国家 country | %s |\n| 逐方同意 per | %s |\n| 其他保留字段 keep | %s |\n| 请求头 headers | %s |\n",
 		r.Kind, orDash(r.Clause), orDash(r.Vendor), orDash(r.Country), orDash(r.Per), quoted(r.Keep), quoted(r.Headers))
+	b.WriteString(partnerRows(r))
 	all := consent.State{Policy: p.InForce(), Version: 1, Grants: answer(p, r, consent.Granted, time.Time{}, "")}
 	permits, _ := p.Permits(&all, goldenNow)
 	var specs []RouteSpec
@@ -150,6 +151,32 @@ func purposeTable(p *Policy, r *Recipient) string {
 				fmt.Fprintf(&b, "| %s · `%s` | %s | %s | %s |\n", titled(cat.Title), cat.ID, yes, no, entries)
 			}
 		}
+	}
+	return b.String()
+}
+
+// partnerRows renders how pseudonyms change, what only a crowd may show, and
+// what the gateway writes itself.
+func partnerRows(r *Recipient) string {
+	var b strings.Builder
+	if p := r.Pseudonyms; p.Length > 0 {
+		fmt.Fprintf(&b, "| 假名更换 pseudonyms | 每 every %v，过渡 overlap %v |\n", p.Length, p.Overlap)
+	}
+	if k := r.KAnonymity; k != nil {
+		fmt.Fprintf(&b, "| 同类人数 k_anonymity | ≥ %d 人 subjects，%v |\n", k.K, k.Window)
+	}
+	for _, s := range r.Set {
+		when := ""
+		if s.Unless != "" {
+			when += "；除非 unless `" + s.Unless + "`"
+		}
+		if s.Minor {
+			when += "；未成年人 minor"
+		}
+		if s.Create {
+			when += "；补建 create"
+		}
+		fmt.Fprintf(&b, "| 写入 set | `%s` = `%s`%s · %s |\n", s.Path, s.Value, when, orDash(s.Clause))
 	}
 	return b.String()
 }
