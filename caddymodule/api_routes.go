@@ -26,6 +26,9 @@ var apiRoutes = []*apiRoute{
 	newRoute("/subjects/{id}/receipt", methods{http.MethodGet: showReceipt}),
 	newRoute("/subjects/{id}/links", methods{http.MethodPost: linkDevice}),
 	newRoute("/subjects/{id}/links/{device}", methods{http.MethodDelete: unlinkDevice}),
+	newRoute("/outbox", methods{http.MethodGet: showOutbox}),
+	newRoute("/outbox/{recipient}/dead", methods{http.MethodGet: showDead}),
+	newRoute("/outbox/{recipient}/replay", methods{http.MethodPost: replayDead}),
 }
 
 type methods = map[string]func(c *apiCall, params []string) *Problem
@@ -94,6 +97,6 @@ func findRoute(segments []string) (*apiRoute, []string, *Problem) {
 func notFound() *Problem {
 	return &Problem{
 		Status: http.StatusNotFound, Kind: "not-found", Title: "There is no such resource",
-		Detail: "The API has /consent/v1/events, /consent/v1/policy and /consent/v1/subjects/{id}; ids are percent-encoded.",
+		Detail: "The API has /consent/v1/events, /consent/v1/policy, /consent/v1/subjects/{id} and /consent/v1/outbox; ids are percent-encoded.",
 	}
 }
