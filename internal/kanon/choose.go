@@ -2,7 +2,6 @@ package kanon
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -142,7 +141,7 @@ func gather(m *mill, space string, k int, records []Record) (*batch, error) {
 		if r.Subject != now {
 			now = r.Subject
 			number++
-			subject = m.subject(space, now)
+			subject = m.subject(now)
 		}
 		for node := range l.size - 1 {
 			tuple = l.appendTuple(tuple[:0], r.Parts, node)
@@ -193,7 +192,6 @@ func (l *lattice) level(node, i int) int { return node / l.stride[i] % (l.top[i]
 
 // appendTuple appends the values of a node, unambiguously.
 func (l *lattice) appendTuple(dst []byte, parts []Part, node int) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(parts)))
 	for i := range parts {
 		var value []byte
 		if n := l.level(node, i); n < l.top[i] {

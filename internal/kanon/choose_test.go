@@ -118,6 +118,8 @@ func TestTheRarestPartIsGeneralisedOrDropped(t *testing.T) {
 			map[string]int{"X 15 gz": 4, "Y 14 sz": 4}, "X 14 gz", "X - gz"},
 		{"a part comes down to the most precise level that is common",
 			map[string]int{"X>x 15 gz": 4, "Y>x 14 sz": 4}, "X>x 14 gz", "X - gz"},
+		{"of two parts that cannot both come down the later one does",
+			map[string]int{"x B y D E": 4, "A x y D E": 4, "x y C z z": 4}, "A B C D E", "- B - D E"},
 		{"a more general value of others counts as what it looks like",
 			map[string]int{"X 14": 4}, "X 14.2>14", "X 14"},
 		{"a part that is not there is a part that was dropped",

@@ -62,14 +62,13 @@ func (m *mill) combination(space string, tuple []byte) Combination {
 	return Combination(sum[:])
 }
 
-// subject is what the members of one subject in one space are made of. It is
-// never stored.
-func (m *mill) subject(space, id string) [sha256.Size]byte {
-	m.in = frame(frame(frame(m.in[:0], subjectDomain), space), id)
+// subject is what the members of one subject are made of. It is never stored.
+func (m *mill) subject(id string) [sha256.Size]byte {
+	m.in = frame(frame(m.in[:0], subjectDomain), id)
 	return m.sum()
 }
 
-// member digests a subject for one combination. The subject's own digest is the
+// member digests a subject for one combination, which is of one space. The subject's own digest is the
 // key. The input has one length, of one block of the hash, so that a plain hash
 // under a secret prefix is a good function here, at a quarter of HMAC's price.
 func member(subject [sha256.Size]byte, c Combination) Member {

@@ -49,10 +49,12 @@ func TestEveryTupleHasADigestOfItsOwn(t *testing.T) {
 		"two parts":        tell(t, 1, "s", Record{Parts: []Part{part("a"), part("b")}}),
 		"one and a hole":   tell(t, 1, "s", Record{Parts: []Part{part("ab"), {}}}),
 		"a hole and one":   tell(t, 1, "s", Record{Parts: []Part{{}, part("ab")}}),
-		"another space":    tell(t, 1, "sa", Record{Parts: []Part{part("b")}}),
+		"another space":    tell(t, 1, "t", Record{Parts: []Part{part("ab")}}),
 		"another secret":   tell(t, 2, "s", Record{Parts: []Part{part("ab")}}),
 		"another boundary": tell(t, 1, "s", Record{Parts: []Part{part("xa"), part("bx")}}),
 		"the next one":     tell(t, 1, "s", Record{Parts: []Part{part("x"), part("abx")}}),
+		"a frame inside":   tell(t, 1, "s", Record{Parts: []Part{part("p\x01q"), part("r")}}),
+		"and around":       tell(t, 1, "s", Record{Parts: []Part{part("p"), part("q\x01r")}}),
 	} {
 		for _, s := range r.sightings {
 			// A combination of two parts shows each of them by itself.
@@ -62,7 +64,7 @@ func TestEveryTupleHasADigestOfItsOwn(t *testing.T) {
 			seen[s.Combination] = name
 		}
 	}
-	if len(seen) != 7+3*3 {
+	if len(seen) != 7+5*3 {
 		t.Errorf("%d digests", len(seen))
 	}
 }

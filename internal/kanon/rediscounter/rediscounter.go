@@ -16,8 +16,8 @@
 //
 // A space's bound holds by shard, each of which has an equal share, so that one
 // script can keep it on one slot. The digests spread evenly: with the default of
-// 1,000,000 the first shard is full at about 975,000. A live combination with
-// few subjects takes some 300 bytes, one with 20 some 650.
+// 1,000,000 the first shard is full at about 980,000. A live combination with
+// one subject takes some 350 bytes of memory, one with 20 some 750.
 //
 // The commands used are EVAL and EVALSHA, and in the script TIME, PEXPIRE, ZADD,
 // ZCARD, ZREMRANGEBYRANK and ZREMRANGEBYSCORE; see [ACL].
