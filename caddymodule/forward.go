@@ -71,6 +71,10 @@ type Forward struct {
 	// Default: 500ms and 1m.
 	Retry *ForwardRetry `json:"retry,omitempty"`
 
+	// When to leave the partner alone for a while, after failures in a row. Default:
+	// after 5, for 30s.
+	Breaker *ForwardBreaker `json:"breaker,omitempty"`
+
 	// How many bytes may wait for the partner in the outbox; each of its eight
 	// partitions may hold an equal share. Default: 256 MiB.
 	Bound int64 `json:"bound,omitempty"`
@@ -96,6 +100,15 @@ type ForwardRetry struct {
 	Min caddy.Duration `json:"min,omitempty"`
 	// The longest wait of all.
 	Max caddy.Duration `json:"max,omitempty"`
+}
+
+// ForwardBreaker is a circuit breaker: once it opens, nothing is posted for a while,
+// and then one POST tries.
+type ForwardBreaker struct {
+	// How many failures in a row open it.
+	Failures uint32 `json:"failures,omitempty"`
+	// How long it stays open.
+	Open caddy.Duration `json:"open,omitempty"`
 }
 
 const (
@@ -136,6 +149,9 @@ func (f *Forward) check() error {
 	if b := f.Batch; b != nil && (b.Count < 0 || b.Bytes < 0 || b.Age < 0) {
 		wrong("a bound of batch is less than 0")
 	}
+	if b := f.Breaker; b != nil && b.Open < 0 {
+		wrong("the time of breaker is less than 0")
+	}
 	if r := f.Retry; r != nil && (r.Min < 0 || r.Max < 0 || r.Max > 0 && r.Max < r.Min) {
 		wrong("retry is two times, the shorter one first, such as `retry 1s 5m`")
 	}
@@ -171,6 +187,9 @@ func (f *Forward) partner() deliver.Partner {
 	}
 	if b := f.Batch; b != nil {
 		p.Limit = outbox.Limit{Count: b.Count, Bytes: b.Bytes, Age: time.Duration(b.Age)}
+	}
+	if b := f.Breaker; b != nil {
+		p.Breaker = deliver.Breaker{Failures: b.Failures, Open: time.Duration(b.Open)}
 	}
 	if r := f.Retry; r != nil {
 		p.Backoff = deliver.Backoff{Min: time.Duration(r.Min), Max: time.Duration(r.Max)}

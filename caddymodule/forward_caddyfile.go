@@ -20,6 +20,7 @@ import (
 //		timeout  <duration>
 //		rate     <records per second>
 //		retry    <shortest> <longest>
+//		breaker  <failures> <time>
 //		bound    <size> [refuse | drop_oldest]
 //	}
 //
@@ -105,6 +106,16 @@ func (f *Forward) unmarshalOption(d *caddyfile.Dispenser, name string, args []st
 			return err
 		}
 		return parseDuration(d, args[1], &f.Retry.Max)
+	case "breaker":
+		if err := count(2, 2, "breaker 5 30s"); err != nil {
+			return err
+		}
+		n, err := strconv.ParseUint(args[0], 10, 32)
+		if err != nil || n == 0 {
+			return d.Errf("breaker %s is no number of failures", args[0])
+		}
+		f.Breaker = &ForwardBreaker{Failures: uint32(n)}
+		return parseDuration(d, args[1], &f.Breaker.Open)
 	case "bound":
 		if err := count(1, 2, "bound 256MiB refuse, or bound 256MiB drop_oldest"); err != nil {
 			return err
