@@ -45,7 +45,9 @@ func TestPseudonymsAreOfTheRecipientsEpoch(t *testing.T) {
 	before := rotation.Epoch(time.Now(), salt)
 	s.do("POST", "/v1/bid", `{"id":"r-1","device":{"ext":{"imei":"`+imei+`"}}}`, "X-User-ID", "u-1", "Content-Type", "application/json")
 	after := rotation.Epoch(time.Now(), salt)
-	var bid struct{ Device struct{ Ext struct{ IMEI string } } }
+	var bid struct {
+		Device struct{ Ext struct{ IMEI string } }
+	}
 	if err := json.Unmarshal(s.upstream.last(t).Body, &bid); err != nil {
 		t.Fatal(err)
 	}
