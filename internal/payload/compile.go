@@ -52,6 +52,8 @@ type Matcher struct {
 	looks    looks
 	spec     Spec
 	records  bool
+	puts     []put     // by number of the write
+	written  []Class   // that some write concerns
 	scans    sync.Pool // of scans of documents
 	children sync.Pool // of those of texts inside values
 }
@@ -232,6 +234,7 @@ func Compile(s Spec) (*Matcher, error) {
 		return nil, fmt.Errorf("the categories of this policy overlap in %d ways: no more than %d are supported", len(in.all), 1<<16-1)
 	}
 	m.classes = in.all
+	m.prepare()
 	m.scans.New = func() any { return newScan(m) }
 	m.children.New = func() any { return &Scan{m: m} }
 	return m, nil

@@ -136,6 +136,20 @@ type put struct {
 	whole bool   // value is an object, and stands only for one that is missing
 }
 
+// prepare reads the writes once, and notes which classes they concern: vectors
+// are made while requests wait.
+func (m *Matcher) prepare() {
+	for _, w := range m.spec.Writes {
+		p, _ := w.parse() // it is sound, since it was compiled
+		m.puts = append(m.puts, put{key: quote(p.steps[len(p.steps)-1].spelled), value: []byte(w.Value), path: p.steps})
+	}
+	for c := range m.classes {
+		if cl := &m.classes[c]; cl.member != nil || cl.around != nil || cl.above != nil {
+			m.written = append(m.written, Class(c))
+		}
+	}
+}
+
 // writings prepares the writes of the numbers given, by class.
 func (m *Matcher) writings(numbers []int) []*writing {
 	if len(numbers) == 0 {
@@ -143,19 +157,17 @@ func (m *Matcher) writings(numbers []int) []*writing {
 	}
 	numbers = slices.Sorted(slices.Values(numbers))
 	all := make([]*writing, len(m.classes))
-	for c := range m.classes {
+	for _, c := range m.written {
 		cl := &m.classes[c]
 		var w writing
 		for _, n := range numbers {
-			p, _ := m.spec.Writes[n].parse() // it is sound, since it was compiled
-			value := []byte(m.spec.Writes[n].Value)
-			last := len(p.steps) - 1
+			p := m.puts[n]
 			w.member = w.member || slices.Contains(cl.member, n)
 			if slices.Contains(cl.around, n) {
-				w.puts = append(w.puts, put{key: quote(p.steps[last].spelled), value: value, path: p.steps})
+				w.puts = append(w.puts, p)
 			}
-			if around := p.steps[:last]; slices.Contains(cl.above, n) && !w.makes(around) {
-				w.puts = append(w.puts, put{key: quote(around[last-1].spelled), value: m.made(numbers, around), path: around, whole: true})
+			if around := p.path[:len(p.path)-1]; slices.Contains(cl.above, n) && !w.makes(around) {
+				w.puts = append(w.puts, put{key: quote(around[len(around)-1].spelled), value: m.made(numbers, around), path: around, whole: true})
 			}
 		}
 		if w.member || w.puts != nil {
@@ -174,13 +186,11 @@ func (w *writing) makes(path []step) bool {
 func (m *Matcher) made(numbers []int, around []step) []byte {
 	out := []byte{'{'}
 	for _, n := range numbers {
-		p, _ := m.spec.Writes[n].parse()
-		if last := len(p.steps) - 1; samePlace(p.steps[:last], around) {
+		if p := m.puts[n]; samePlace(p.path[:len(p.path)-1], around) {
 			if len(out) > 1 {
 				out = append(out, ',')
 			}
-			out = append(append(out, quote(p.steps[last].spelled)...), ':')
-			out = append(out, m.spec.Writes[n].Value...)
+			out = append(append(append(out, p.key...), ':'), p.value...)
 		}
 	}
 	return append(out, '}')

@@ -167,6 +167,7 @@ func FuzzWrite(f *testing.F) {
 	}
 	m := writeMatcher(f, "", Write{Path: "device.lmt", Value: "1"}, Write{Path: "regs.coppa", Value: "1", Create: true})
 	v := m.NewVector([]Action{{Op: Null}, {Op: Drop}, {Op: Drop}}, Judgement{Keep: 0, Unknown: Drop, Writes: []int{0, 1}})
+	lenient := m.NewVector([]Action{{Op: Null}, {}, {}}, Judgement{Keep: -1, Writes: []int{0, 1}})
 	f.Fuzz(func(t *testing.T, src []byte) {
 		s, err := m.Scan(src, DefaultLimits)
 		if err != nil {
@@ -191,9 +192,11 @@ func FuzzWrite(f *testing.F) {
 				t.Errorf("%q became %q", src, out)
 			}
 		}
-		again, _ := applied(t, m, v, string(out))
-		if again != string(out) {
-			t.Errorf("%q became %q, and that %q", src, out, again)
+		// What an emptied text leaves is unknown the next time, so that is asked
+		// where nothing unknown is dropped.
+		once, _ := applied(t, m, lenient, string(src))
+		if again, _ := applied(t, m, lenient, once); again != once {
+			t.Errorf("%q became %q, and that %q", src, once, again)
 		}
 	})
 }
