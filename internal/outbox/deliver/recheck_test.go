@@ -128,20 +128,17 @@ func TestWhatIsWithdrawnWhileThePartnerIsDownDoesNotGo(t *testing.T) {
 				time.Sleep(time.Hour)
 				consents.set(func() { consents.body = without("2") })
 				withdrawn := time.Now()
+				time.Sleep(2 * recheckAfter)
 				mu.Lock()
 				up = true
 				mu.Unlock()
 				w.drain()
-				var last posted
 				for _, p := range w.got() {
-					if p.at.After(withdrawn.Add(recheckAfter)) {
-						last = p
-						if strings.Contains(p.body, `"n":2`) {
-							t.Errorf("%v after it was withdrawn it went", p.at.Sub(withdrawn))
-						}
+					if p.at.After(withdrawn.Add(recheckAfter)) && strings.Contains(p.body, `"n":2`) {
+						t.Errorf("%v after it was withdrawn it went", p.at.Sub(withdrawn))
 					}
 				}
-				if last.body != "{\"n\":1}\n{\"n\":3}\n" || last.key != w.got()[0].key || w.seen.now().withheld != 1 {
+				if last := w.got()[len(w.got())-1]; last.body != "{\"n\":1}\n{\"n\":3}\n" || last.key != w.got()[0].key || w.seen.now().withheld != 1 {
 					t.Errorf("%+v, %v", last, w.seen)
 				}
 			})
