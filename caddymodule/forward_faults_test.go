@@ -83,6 +83,10 @@ func TestForwardDecidesAgain(t *testing.T) {
 			if r := s.do("DELETE", "/consent/v1/subjects/cancels", "", "Authorization", "Bearer "+fixtureToken); r.Status >= 300 {
 				t.Fatalf("%d %s", r.Status, r.Body)
 			}
+			// What was on the wire when somebody withdrew has been answered by then: each
+			// partition posts one batch at a time.
+			before := len(p.got())
+			eventually(t, "each has posted again", func() bool { return len(p.got()) > before+40 })
 			p.mu.Lock()
 			p.posts = nil
 			p.mu.Unlock()

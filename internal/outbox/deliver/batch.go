@@ -12,8 +12,10 @@ import (
 	"github.com/consentgate/consentgate/internal/outbox"
 )
 
-// recheckAfter is how old the word on what may go may be when it goes.
-const recheckAfter = time.Second
+// recheckAfter is how old the word on what may go may be when it goes: as good as
+// new. A withdrawal holds from its acknowledgement on, and a look costs little
+// beside a POST.
+const recheckAfter = 20 * time.Millisecond
 
 // maxConflicts is how often in a row a 409 is taken to mean that an earlier POST
 // with this key is still under way.
@@ -123,7 +125,8 @@ func (a *attempt) verdict() verdict {
 // one give no answer. Its error is ctx's.
 func (d *Delivery) attempt(ctx context.Context, b *batch, p part, others bool) (a attempt, err error) {
 	// Before the wait, since where nothing may go there is nothing to wait for.
-	if a, ok := d.check(ctx, b, p); !ok {
+	began := time.Now()
+	if a, ok := d.check(ctx, b, p, b.checked); !ok {
 		return a, ctx.Err()
 	}
 	leave, err := d.hold.enter(ctx)
@@ -138,7 +141,7 @@ func (d *Delivery) attempt(ctx context.Context, b *batch, p part, others bool) (
 	if wait, _ := d.hold.wait(); wait > 0 {
 		return attempt{again: true}, nil
 	}
-	if a, ok := d.check(ctx, b, p); !ok {
+	if a, ok := d.check(ctx, b, p, began); !ok {
 		return a, ctx.Err()
 	}
 	e := encoder{p: &d.partner}
@@ -189,10 +192,10 @@ func (d *Delivery) learn(a *attempt, others bool) error {
 	return errFailed
 }
 
-// check has the batch rechecked if that was too long ago. It reports whether
-// there is something to post.
-func (d *Delivery) check(ctx context.Context, b *batch, p part) (attempt, bool) {
-	if b.bodies == nil || time.Since(b.checked) > recheckAfter {
+// check has the batch rechecked, unless that was done since the time given and a
+// moment ago. It reports whether there is something to post.
+func (d *Delivery) check(ctx context.Context, b *batch, p part, since time.Time) (attempt, bool) {
+	if b.bodies == nil || b.checked.Before(since) || time.Since(b.checked) > recheckAfter {
 		began := time.Now()
 		bodies, err := d.ask(ctx, b.records)
 		if err != nil {

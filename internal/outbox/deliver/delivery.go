@@ -18,9 +18,8 @@ import (
 // go. An error means that it cannot be said, so that the batch waits. Its text
 // is logged: it must hold no value and no subject.
 //
-// It is called before a batch is first posted, and before each repetition that
-// is more than a second after the last call: always for the whole batch, be it
-// that parts of it have arrived already.
+// It is called before each POST, repetitions too, and always for the whole batch,
+// be it that parts of it have arrived already.
 type Recheck func(ctx context.Context, partner string, batch []outbox.Record) (bodies [][]byte, err error)
 
 // Options are what a Delivery can do without.
