@@ -65,6 +65,15 @@ type coveringGate struct {
 	Response *struct {
 		Recipient string `json:"recipient"`
 	} `json:"response,omitempty"`
+	// Forward are the ways to partners, which are routes of their own.
+	Forward []coveringForward `json:"forward,omitempty"`
+}
+
+// coveringForward is what a configuration says of a way to a partner.
+type coveringForward struct {
+	Recipient string   `json:"recipient"`
+	URLs      []string `json:"urls"`
+	Purposes  []string `json:"purposes,omitempty"`
 }
 
 // who names the recipients as the table does.

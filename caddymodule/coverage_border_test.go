@@ -68,6 +68,7 @@ func TestCoverageWarnsOfUpstreamsInAnotherCountry(t *testing.T) {
 		"in the operator's network":            {to("adx", "inner.example:443 127.0.0.1:9000 unix//run/x.sock"), "", ""},
 		"a name without an answer":             {to("adx", "none.example:443"), "", ":8080 * none.example:443: the country of none.example is not checked: lookup none.example: no such host"},
 		"a name without an address":            {to("adx", "empty.example:443"), "", "the name has no address"},
+		"a partner that is forwarded to":       {"consent_gate backend {\nforward adx https://us.example/events\n}\nrespond ok", ":8080 * forward https://us.example/events: us.example is in US", ""},
 		"a name that each request tells":       {to("adx", "{http.request.host}:443"), "", "only a request tells the name"},
 		"a name that is asked for each time":   {to("adx", "{\ndynamic a us.example 443\n}"), "us.example is in US", ""},
 		"a service":                            {to("adx", "{\ndynamic srv _x._tcp.us.example\n}"), "", "the countries of its upstreams are not checked"},

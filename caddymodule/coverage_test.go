@@ -148,6 +148,10 @@ var coverageCases = map[string]struct{ site, want string }{
 		"consent_gate backend {\n mode observe\n}\nreverse_proxy u:1",
 		":8080 * u:1 = backend observed",
 	},
+	"partners that a gate forwards to": {
+		"handle /a {\n consent_gate backend {\n  mode observe\n  forward adx https://user:pass@partner.example/events?key=k https://b.example:8443\n }\n respond ok\n}",
+		":8080 /a forward https://partner.example/events = adx gated\n:8080 /a forward https://b.example:8443 = adx gated",
+	},
 	"one that observes before one that enforces": {
 		"consent_gate analytics {\n mode observe\n}\nhandle {\n consent_gate backend\n reverse_proxy u:1\n}",
 		":8080 * u:1 = analytics backend gated",

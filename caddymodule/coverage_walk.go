@@ -182,6 +182,7 @@ func (w *coverageWalk) handler(raw json.RawMessage, p *passage) (change, error) 
 		if err := json.Unmarshal(raw, &g); err != nil {
 			return 0, fmt.Errorf("consent_gate: %w", err)
 		}
+		w.forwards(g, *p)
 		p.gates = append(p.gates, g)
 		return changesAsGate, nil
 	case "reverse_proxy":
