@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -136,6 +137,37 @@ func newLetterView(l outbox.DeadLetter) letterView {
 		v.Record = nil // it is dead because it is no JSON
 	}
 	return v
+}
+
+// showSample: GET /outbox/{recipient}/sample
+func showSample(c *apiCall, params []string) *Problem {
+	if problem := c.parameters(); problem != nil {
+		return problem
+	}
+	if _, problem := c.partnerNamed(params[0]); problem != nil {
+		return problem
+	}
+	p, key := c.app.partners[params[0]], c.app.derivedKey("sample subject")
+	if p.sample.most == 0 {
+		return &Problem{
+			Status: http.StatusNotFound, Kind: "not-found", Title: "There is no such resource",
+			Detail: "No sample is kept of what leaves for that recipient: write `sample 10000` in the block of its forward.",
+		}
+	}
+	all, seen := p.sample.all()
+	h := c.w.Header()
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Sample-Of", strconv.FormatInt(seen, 10))
+	c.w.WriteHeader(http.StatusOK)
+	if c.Method == http.MethodHead {
+		return nil
+	}
+	for _, one := range all {
+		if _, err := c.w.Write(one.line(key)); err != nil {
+			return nil // the caller has gone
+		}
+	}
+	return nil
 }
 
 // replayDead: POST /outbox/{recipient}/replay

@@ -28,6 +28,7 @@ var apiRoutes = []*apiRoute{
 	newRoute("/subjects/{id}/links/{device}", methods{http.MethodDelete: unlinkDevice}),
 	newRoute("/outbox", methods{http.MethodGet: showOutbox}),
 	newRoute("/outbox/{recipient}/dead", methods{http.MethodGet: showDead}),
+	newRoute("/outbox/{recipient}/sample", methods{http.MethodGet: showSample}),
 	newRoute("/outbox/{recipient}/replay", methods{http.MethodPost: replayDead}),
 }
 

@@ -75,6 +75,10 @@ type Forward struct {
 	// after 5, for 30s.
 	Breaker *ForwardBreaker `json:"breaker,omitempty"`
 
+	// How many of the records that have left are kept in memory as a sample, each with
+	// the same chance, for `consentgate risk`: up to 100000, and 64 MiB. Default: none.
+	Sample int `json:"sample,omitempty"`
+
 	// How many bytes may wait for the partner in the outbox; each of its eight
 	// partitions may hold an equal share. Default: 256 MiB.
 	Bound int64 `json:"bound,omitempty"`
@@ -142,6 +146,9 @@ func (f *Forward) check() error {
 	}
 	if f.Bound != 0 && f.Bound < minBound {
 		wrong("bound is 1MiB or more, not %d bytes", f.Bound)
+	}
+	if f.Sample < 0 || f.Sample > maxSample {
+		wrong("a sample has up to %d records", maxSample)
 	}
 	if f.Timeout < 0 || f.Rate < 0 {
 		wrong("a number is less than 0")

@@ -21,6 +21,7 @@ import (
 //		rate     <records per second>
 //		retry    <shortest> <longest>
 //		breaker  <failures> <time>
+//		sample   <records>
 //		bound    <size> [refuse | drop_oldest]
 //	}
 //
@@ -116,6 +117,15 @@ func (f *Forward) unmarshalOption(d *caddyfile.Dispenser, name string, args []st
 		}
 		f.Breaker = &ForwardBreaker{Failures: uint32(n)}
 		return parseDuration(d, args[1], &f.Breaker.Open)
+	case "sample":
+		if err := count(1, 1, "sample 10000"); err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(args[0])
+		if err != nil || n < 1 || n > maxSample {
+			return d.Errf("sample %s is no number of records from 1 to %d", args[0], maxSample)
+		}
+		f.Sample = n
 	case "bound":
 		if err := count(1, 2, "bound 256MiB refuse, or bound 256MiB drop_oldest"); err != nil {
 			return err

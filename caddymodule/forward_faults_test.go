@@ -374,3 +374,42 @@ func TestForwardDoesNotWaitForThePartner(t *testing.T) {
 	once.Do(func() { close(hold) })
 	p.records(t, 20)
 }
+
+// A sample of what left says what the partner got, each record once, and which of
+// them are one person's.
+func TestForwardSample(t *testing.T) {
+	p := startPartner(t)
+	var status atomic.Int32
+	status.Store(500)
+	p.answer = switched(&status)
+	s := startForwarding(t, p, forwarding(embedded, "", "retry 10ms 20ms\n\t\t\t\tbreaker 1000 10ms\n\t\t\t\tsample 3"))
+	for i := range 8 {
+		user := fmt.Sprint("u", i/2)
+		if i%2 == 0 {
+			s.accept(t, user)
+		}
+		if n := s.bring(t, user, bid(fmt.Sprint(i), "")); n != 200 {
+			t.Fatalf("%d", n)
+		}
+	}
+	eventually(t, "batches are posted again", func() bool { return len(p.got()) > 30 })
+	status.Store(0)
+	s.counted(t, `consentgate_outbox_waiting_records{recipient="adx"} 0`)
+	r := s.do("GET", "/consent/v1/outbox/adx/sample", "", "Authorization", "Bearer "+fixtureToken)
+	lines := strings.Split(strings.TrimSpace(string(r.Body)), "\n")
+	if r.Status != 200 || r.Header.Get("Sample-Of") != "8" || len(lines) != 3 {
+		t.Fatalf("%d, of %s: %q", r.Status, r.Header.Get("Sample-Of"), lines)
+	}
+	got := strings.Join(func() (all []string) {
+		for _, one := range p.got() {
+			all = append(all, one.Records...)
+		}
+		return all
+	}(), "\n")
+	for _, line := range lines {
+		member, record, _ := strings.Cut(line, ",")
+		if len(member) != len(`{"_subject":"0123456789abcdef"`) || !strings.Contains(got, "{"+record) {
+			t.Errorf("in the sample: %s", line)
+		}
+	}
+}

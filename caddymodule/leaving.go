@@ -96,8 +96,8 @@ func (p *partner) recheck(ctx context.Context, _ string, batch []outbox.Record) 
 	under := make([]releasedUnder, len(batch))
 	people := make([]consent.Subject, len(batch))
 	for i := range batch {
-		if err := json.Unmarshal(batch[i].Release, &under[i]); err != nil {
-			return nil, errors.New("what a record was released under cannot be read")
+		if json.Unmarshal(batch[i].Release, &under[i]) != nil {
+			under[i] = releasedUnder{} // nobody's, and so it does not leave
 		}
 		people[i] = consent.Subject{User: under[i].User, Device: under[i].Device}
 	}
@@ -121,6 +121,7 @@ func (p *partner) recheck(ctx context.Context, _ string, batch []outbox.Record) 
 	for i := range leaving {
 		bodies[i] = leaving[i].body
 	}
+	p.sample.take(batch, bodies)
 	return bodies, nil
 }
 

@@ -29,6 +29,8 @@ type partner struct {
 	mu       sync.Mutex
 	exits    *exits         // under the policy in force
 	counting *kanon.Chooser // nil: not asked for yet
+
+	sample sample
 }
 
 const (
@@ -49,7 +51,7 @@ func (a *App) partner(f *Forward) (*partner, error) {
 		}
 		return p, nil
 	}
-	p := &partner{app: a, of: f}
+	p := &partner{app: a, of: f, sample: sample{most: f.Sample}}
 	// What is wrong with it shows now, not at the first record.
 	if _, err := deliver.New(nil, f.partner(), p.recheck, deliver.Options{}); err != nil {
 		return nil, fmt.Errorf("forward %s: %w", f.Recipient, err)
