@@ -202,6 +202,85 @@ func TestRetryAfterIsHonouredByAllPartitions(t *testing.T) {
 	}
 }
 
+// Who waits for the rate while another is told to come back later does not go.
+func TestARetryAfterHoldsThoseThatWaitForTheRate(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.partner.Requests = Rate{PerSecond: 0.1, Burst: 1}
+		var n atomic.Int32
+		w.serve(func(rw http.ResponseWriter, _ posted) int {
+			if n.Add(1) > 1 {
+				return 200
+			}
+			rw.Header().Set("Retry-After", "600")
+			return 429
+		})
+		for p := range outbox.Partitions {
+			w.append(subjectIn(p, 0), strconv.Itoa(p))
+		}
+		w.start()
+		w.drain()
+		if posts := w.got(); posts[1].at.Sub(posts[0].at) < 10*time.Minute {
+			t.Errorf("it went after %v", posts[1].at.Sub(posts[0].at))
+		}
+	})
+}
+
+// A partner that says when to come back is up, and so is one of whose places
+// another answers.
+func TestTheBreakerStaysClosedWhereThePartnerIsUp(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		inWorld(t, func(w *world) {
+			w.partner.Breaker.Failures = 2
+			var n atomic.Int32
+			w.serve(func(rw http.ResponseWriter, _ posted) int {
+				if n.Add(1) > 10 {
+					return 200
+				}
+				rw.Header().Set("Retry-After", "1")
+				return status
+			})
+			w.append("s", numbers(3)...)
+			w.start()
+			w.drain()
+			if len(w.got()) != 11 || len(w.seen.now().breaker) != 0 {
+				t.Error(w.seen)
+			}
+		})
+	}
+	inWorld(t, func(w *world) {
+		w.partner.URLs = []string{"http://a.test/", "http://b.test/"}
+		w.partner.Breaker.Failures = 1
+		down := "http://a.test/"
+		w.serve(func(http.ResponseWriter, posted) int { return 200 })
+		all := w.partner.Transport
+		w.partner.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			w.mu.Lock()
+			is := r.URL.String() == down
+			w.mu.Unlock()
+			if is {
+				return nil, errors.New("no answer")
+			}
+			return all.RoundTrip(r)
+		})
+		w.start()
+		for _, place := range []string{"http://a.test/", "http://b.test/", "http://a.test/"} {
+			w.mu.Lock()
+			down = place
+			w.mu.Unlock()
+			w.append("s", `1`)
+			w.drain()
+		}
+		if len(w.got()) != 3 || w.seen.why(Broken) != 3 || len(w.seen.now().breaker) != 0 {
+			t.Error(w.seen)
+		}
+	})
+}
+
+// roundTripper is a transport that is a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestARetryAfterThatIsNoneIsNone(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, v := range []string{"", "-1", "1.5", "soon", "0", "1e3", "+5", "Thu, 01 Jan 2026 00:00:00 GMT", "2026-01-03"} {
@@ -247,6 +326,7 @@ func TestTheBackoffIsExponentialWithFullJitter(t *testing.T) {
 func TestTheBreakerOpensForAllAndOneTriesAlone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.partner.Breaker = Breaker{Failures: 3, Open: time.Hour}
+		w.partner.Backoff = Backoff{time.Second, time.Second}
 		w.partner.Timeout = 100 * time.Second
 		up, trying, most := false, 0, 0
 		w.serve(func(http.ResponseWriter, posted) int {
@@ -291,6 +371,11 @@ func TestTheBreakerOpensForAllAndOneTriesAlone(t *testing.T) {
 		w.drain()
 		if breaker := w.seen.now().breaker; breaker[len(breaker)-1] != "closed" || w.seen.now().delivered != outbox.Partitions {
 			t.Error(w.seen)
+		}
+		posts := w.got()
+		tried := posts[len(posts)-outbox.Partitions] // the one that closed it
+		if waited := posts[len(posts)-1].at.Sub(tried.at); waited < 10*time.Second || waited > 12*time.Second {
+			t.Errorf("the others waited %v for an answer that took 10 s", waited)
 		}
 	})
 }
