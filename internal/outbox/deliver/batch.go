@@ -162,7 +162,7 @@ func (d *Delivery) attempt(ctx context.Context, b *batch, p part, others bool) (
 	a.bytes = len(body)
 	at := d.current.Load()
 	a.host = d.targets[at].url.Host
-	a.answer = d.post(ctx, d.targets[at], idempotencyKey(d.partner.Format, b.records[p.low:p.high]), body)
+	a.answer = d.post(ctx, d.targets[at], idempotencyKey(d.partner.Format, b.records[p.low:p.high]), body, b.checked)
 	if ctx.Err() != nil && a.status == 0 {
 		return a, ctx.Err()
 	}
