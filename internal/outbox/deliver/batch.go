@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/consentgate/consentgate/internal/outbox"
 )
 
@@ -222,7 +220,7 @@ func (b *batch) live(p part) (n int) {
 func (d *Delivery) ask(ctx context.Context, records []outbox.Record) (bodies [][]byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			d.log.Error("the recheck panicked", zap.String("type", fmt.Sprintf("%T", v)), zap.ByteString("stack", debug.Stack()))
+			d.lines.panicked(v, debug.Stack())
 			bodies, err = nil, errors.New("the recheck panicked")
 		}
 	}()
