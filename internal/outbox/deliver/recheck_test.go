@@ -19,6 +19,7 @@ type consents struct {
 	mu    sync.Mutex
 	err   error
 	panic any
+	short bool // a body is missing
 	body  func(outbox.Record) []byte
 	asked []time.Time
 	sizes []int
@@ -36,6 +37,9 @@ func (c *consents) recheck(_ context.Context, partner string, batch []outbox.Rec
 	}
 	if c.err != nil || partner != "adx" {
 		return nil, c.err
+	}
+	if c.short {
+		return make([][]byte, len(batch)-1), nil
 	}
 	bodies := make([][]byte, len(batch))
 	for i, r := range batch {
@@ -199,19 +203,14 @@ func TestARecheckThatFailsIsWaitedFor(t *testing.T) {
 	for name, broken := range map[string]func(*consents){
 		"with an error":          func(c *consents) { c.err = errors.New("the store is away") },
 		"with a panic":           func(c *consents) { c.panic = "canary-panic" },
-		"with too few bodies":    func(c *consents) { c.body = nil },
+		"with too few bodies":    func(c *consents) { c.short = true },
 		"with a context's error": func(c *consents) { c.err = context.Canceled },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				consents := newConsents()
 				consents.set(func() { broken(consents) })
-				w.recheck = func(ctx context.Context, partner string, batch []outbox.Record) ([][]byte, error) {
-					if consents.body == nil {
-						return make([][]byte, len(batch)-1), nil
-					}
-					return consents.recheck(ctx, partner, batch)
-				}
+				w.recheck = consents.recheck
 				w.serve(func(http.ResponseWriter, posted) int { return 200 })
 				w.append("s", numbers(3)...)
 				w.start()
@@ -220,7 +219,7 @@ func TestARecheckThatFailsIsWaitedFor(t *testing.T) {
 				if n := w.seen.why(RecheckError); len(w.got()) != 0 || w.queue.waiting() != 3 || n < 60 || n > 400 {
 					t.Fatal(len(w.got()), w.seen)
 				}
-				*consents = *newConsents()
+				consents.set(func() { consents.err, consents.panic, consents.short = nil, nil, false })
 				w.drain()
 				if w.seen.now().delivered != 3 || len(w.got()) != 1 || len(w.seen.now().breaker) != 0 {
 					t.Error(w.seen)
