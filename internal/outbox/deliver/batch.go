@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/consentgate/consentgate/internal/outbox"
 )
 
@@ -165,7 +163,7 @@ func (d *Delivery) attempt(ctx context.Context, b *batch, p part, others bool) (
 	a.bytes = len(body)
 	at := d.current.Load()
 	a.host = d.targets[at].url.Host
-	a.answer = d.post(ctx, d.targets[at], idempotencyKey(d.partner.Format, b.records[p.low:p.high]), body)
+	a.answer = d.post(ctx, d.targets[at], idempotencyKey(d.partner.Format, b.records[p.low:p.high]), body, b.checked)
 	if ctx.Err() != nil && a.status == 0 {
 		return a, ctx.Err()
 	}
@@ -225,7 +223,7 @@ func (b *batch) live(p part) (n int) {
 func (d *Delivery) ask(ctx context.Context, records []outbox.Record) (bodies [][]byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			d.log.Error("the recheck panicked", zap.String("type", fmt.Sprintf("%T", v)), zap.ByteString("stack", debug.Stack()))
+			d.lines.panicked(v, debug.Stack())
 			bodies, err = nil, errors.New("the recheck panicked")
 		}
 	}()

@@ -38,7 +38,6 @@ type Delivery struct {
 	idle      func() // closes the transport, if it is our own
 	recheck   Recheck
 	observer  Observer
-	log       *zap.Logger
 	lines     *lines
 	hold      *hold
 }
@@ -60,9 +59,8 @@ func New(queue outbox.Queue, partner Partner, recheck Recheck, o Options) (*Deli
 	}
 	d := &Delivery{
 		queue: queue, partner: p, targets: targets, transport: p.Transport, idle: func() {}, recheck: recheck,
-		observer: o.Observer, log: o.Log.With(zap.String("partner", p.Name)), hold: newHold(&p, o.Observer),
+		observer: o.Observer, lines: &lines{log: o.Log.With(zap.String("partner", p.Name))}, hold: newHold(&p, o.Observer),
 	}
-	d.lines = &lines{log: d.log}
 	if d.transport == nil {
 		t := Transport(TransportOptions{})
 		d.transport, d.idle = t, t.CloseIdleConnections

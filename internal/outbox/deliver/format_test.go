@@ -72,7 +72,7 @@ func golden(t *testing.T, file, got string) {
 var tricky = []string{
 	`"` + "\u2028\u2029" + `"`, `"\u2028"`, `"\ud800"`, `"\udc00\ud800x"`, "\"\xff\xfe\"", `"<>&"`, `"\/"`, `"\u0041"`,
 	`1.000000000000000000000000000001`, `1E+2`, `-0`, `123456789012345678901234567890`, `0.10`, `{"a":1,"a":2}`,
-	"{\n\"a\" : [ 1 ,\r\n\t2 ]\n}", "\n1\n", `"a\nb"`, `""`, `{}`, "[\n]", "\"\x7f\"",
+	"{\n\"a\" : [ 1 ,\r\n\t2 ]\n}", "\n1\n", "[\r1]", `"a\nb"`, `""`, `{}`, "[\n]", "\"\x7f\"",
 }
 
 func TestARecordIsOneLineWhoseValuesAreAsTheyWere(t *testing.T) {

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -73,6 +74,15 @@ func (l *lines) recovered() {
 		l.log.Info("the partner takes records", zap.Duration("after", time.Since(l.down)))
 	}
 	l.down = time.Time{}
+}
+
+// panicked tells of a panic: its type, since its text may hold anything.
+func (l *lines) panicked(v any, stack []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, due := l.due("panicked", 1); due {
+		l.log.Error("the recheck panicked", zap.String("type", fmt.Sprintf("%T", v)), zap.ByteString("stack", stack))
+	}
 }
 
 // dead tells of dead letters.

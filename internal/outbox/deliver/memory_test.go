@@ -157,7 +157,7 @@ func (l *memoryLease) Batch(ctx context.Context, limit outbox.Limit) ([]outbox.R
 	return slices.Clone(l.p.records[:l.p.flight]), nil
 }
 
-func (l *memoryLease) Done(_ context.Context, dead map[int]outbox.Verdict) error {
+func (l *memoryLease) Done(ctx context.Context, dead map[int]outbox.Verdict) error {
 	q := l.q
 	if q.onDone != nil {
 		q.onDone()
@@ -169,6 +169,8 @@ func (l *memoryLease) Done(_ context.Context, dead map[int]outbox.Verdict) error
 		return outbox.ErrClosed
 	case l.p.holder != l:
 		return outbox.ErrLost
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case q.fail != nil:
 		return q.fail
 	case l.p.flight == 0:

@@ -21,15 +21,25 @@ type answer struct {
 	retryAfter time.Duration
 }
 
-// post makes one POST. What it returns is worth nothing once ctx has ended.
-func (d *Delivery) post(ctx context.Context, to target, key string, body []byte) answer {
+// errOld ends what the transport would repeat by itself.
+var errOld = errors.New("the word on what may go is too old")
+
+// post makes one POST, of what the recheck let go when it was asked at checked.
+// What it returns is worth nothing once ctx has ended.
+func (d *Delivery) post(ctx context.Context, to target, key string, body []byte, checked time.Time) answer {
 	ctx, cancel := context.WithTimeout(ctx, d.partner.Timeout)
 	defer cancel()
-	// With GetBody set and an Idempotency-Key, the transport itself repeats what
-	// an idle connection that was just closed has lost.
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return answer{reason: Unreachable}
+	}
+	// With an Idempotency-Key the transport repeats what an idle connection has
+	// lost that was closed just then. It may, at once, but not after a while.
+	r.GetBody = func() (io.ReadCloser, error) {
+		if time.Since(checked) > recheckAfter {
+			return nil, errOld
+		}
+		return io.NopCloser(bytes.NewReader(body)), nil
 	}
 	r.Header.Set("User-Agent", "consentgate")
 	if to.authorization != "" {

@@ -7,15 +7,11 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/consentgate/consentgate/internal/outbox"
 )
 
 func TestABatchIsRepeatedUnderItsKeyUntilItIsTaken(t *testing.T) {
@@ -148,60 +144,6 @@ func TestA409ThatStaysIsARefusal(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsHonouredByAllPartitions(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		status int
-		value  func(now time.Time) string
-		wait   time.Duration
-	}{
-		{"seconds with 429", 429, func(time.Time) string { return "120" }, 2 * time.Minute},
-		{"a date with 503", 503, func(now time.Time) string { return now.Add(20 * time.Minute).UTC().Format(http.TimeFormat) }, 20 * time.Minute},
-		{"an old form of a date", 429, func(now time.Time) string { return now.Add(20 * time.Minute).UTC().Format(time.RFC850) }, 20 * time.Minute},
-		{"a day is bounded", 429, func(time.Time) string { return "86400" }, time.Hour},
-		{"a number without bounds is bounded", 503, func(time.Time) string { return strings.Repeat("9", 40) }, time.Hour},
-		{"a date without bounds is bounded", 503, func(time.Time) string { return "Fri, 31 Dec 9999 23:59:59 GMT" }, time.Hour},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				var n atomic.Int32
-				w.serve(func(rw http.ResponseWriter, _ posted) int {
-					if n.Add(1) == 1 {
-						rw.Header().Set("Retry-After", c.value(time.Now()))
-						return c.status
-					}
-					return 200
-				})
-				w.append(subjectIn(0, 0), `0`)
-				w.start()
-				time.Sleep(2 * time.Second)
-				synctest.Wait()
-				if n.Load() != 1 {
-					t.Fatalf("%d POSTs", n.Load())
-				}
-				first := w.got()[0].at
-				for p := 1; p < outbox.Partitions; p++ {
-					w.append(subjectIn(p, 0), strconv.Itoa(p))
-				}
-				w.drain()
-				posts := w.got()
-				if len(posts) != outbox.Partitions+1 {
-					t.Fatalf("%d POSTs", len(posts))
-				}
-				for _, p := range posts[1:] {
-					// A date has no parts of a second.
-					if waited := p.at.Sub(first); waited < c.wait-time.Second || waited > c.wait+10*time.Second {
-						t.Errorf("waited %v, want %v", waited, c.wait)
-					}
-				}
-				if len(w.seen.now().breaker) != 0 {
-					t.Error(w.seen)
-				}
-			})
-		})
-	}
-}
-
 func TestARetryAfterThatIsNoneIsNone(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, v := range []string{"", "-1", "1.5", "soon", "0", "1e3", "+5", "Thu, 01 Jan 2026 00:00:00 GMT", "2026-01-03"} {
@@ -241,88 +183,6 @@ func TestTheBackoffIsExponentialWithFullJitter(t *testing.T) {
 		if low < 150 || high < 150 {
 			t.Errorf("%d failures: %d waits of a thousand in the lowest quarter, %d in the highest", failures, low, high)
 		}
-	}
-}
-
-func TestTheBreakerOpensForAllAndOneTriesAlone(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.partner.Breaker = Breaker{Failures: 3, Open: time.Hour}
-		w.partner.Timeout = 100 * time.Second
-		up, trying, most := false, 0, 0
-		w.serve(func(http.ResponseWriter, posted) int {
-			w.mu.Lock()
-			trying++
-			most = max(most, trying)
-			ok := up
-			w.mu.Unlock()
-			time.Sleep(10 * time.Second) // so that others would come meanwhile
-			w.mu.Lock()
-			trying--
-			w.mu.Unlock()
-			if ok {
-				return 200
-			}
-			return 500
-		})
-		for p := range outbox.Partitions {
-			w.append(subjectIn(p, 0), strconv.Itoa(p))
-		}
-		w.start()
-		time.Sleep(30 * time.Minute)
-		synctest.Wait()
-		opened := len(w.got())
-		if opened < 3 || opened > 3*outbox.Partitions {
-			t.Fatalf("%d POSTs until it opened", opened)
-		}
-		if !slices.Equal(w.seen.now().breaker, []string{"open"}) {
-			t.Fatal(w.seen)
-		}
-		w.mu.Lock()
-		most = 0
-		w.mu.Unlock()
-		time.Sleep(4 * time.Hour) // each hour one tries
-		synctest.Wait()
-		if tried := len(w.got()) - opened; tried < 3 || tried > 4 || most != 1 {
-			t.Fatalf("%d POSTs in four hours, %d at once", tried, most)
-		}
-		w.mu.Lock()
-		up = true
-		w.mu.Unlock()
-		w.drain()
-		if breaker := w.seen.now().breaker; breaker[len(breaker)-1] != "closed" || w.seen.now().delivered != outbox.Partitions {
-			t.Error(w.seen)
-		}
-	})
-}
-
-func TestTheRatesAreKept(t *testing.T) {
-	for _, c := range []struct {
-		name              string
-		requests, records Rate
-		limit             int
-		least, most       time.Duration // for 60 records
-	}{
-		{"requests", Rate{PerSecond: 2, Burst: 1}, Rate{}, 2, 14 * time.Second, 16 * time.Second},
-		{"records", Rate{}, Rate{PerSecond: 4}, 10, 13 * time.Second, 16 * time.Second},
-		{"of both the slower", Rate{PerSecond: 100}, Rate{PerSecond: 4, Burst: 40}, 10, 4 * time.Second, 6 * time.Second},
-		{"none", Rate{}, Rate{}, 1, 0, time.Second},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				w.partner.Requests, w.partner.Records, w.partner.Limit.Count = c.requests, c.records, c.limit
-				w.serve(func(http.ResponseWriter, posted) int { return 200 })
-				for p := range 2 {
-					w.append(subjectIn(p, 0), numbers(30)...)
-				}
-				began := time.Now()
-				w.start()
-				w.drain()
-				got := w.got()
-				if took := got[len(got)-1].at.Sub(began); took < c.least || took > c.most {
-					t.Errorf("took %v", took)
-				}
-			})
-		})
 	}
 }
 

@@ -344,7 +344,9 @@ func TestAPartnerWhoseTLSIsNoGoodGetsNothing(t *testing.T) {
 		trusted bool
 	}{
 		"that nobody vouches for": {func(*httptest.Server) {}, false},
-		"of version 1.1":          {func(s *httptest.Server) { s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} }, true},
+		"of version 1.1": {func(s *httptest.Server) {
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, o, protocols := secure(t, c.set)
