@@ -12,11 +12,12 @@ const withheld = "…"
 
 // scrubText takes out of a message or an error what may belong to a person:
 // the query and the password of a URL, subject ids in the paths of the consent
-// API, and IP addresses.
+// API, IP addresses, and bytes of an answer that is no HTTP.
 func scrubText(s string) string { return scrubAddresses(scrubURLs(s)) }
 
 // scrubURLs is scrubText without the addresses.
 func scrubURLs(s string) string {
+	s = quotedAnswer.ReplaceAllString(s, "${1}"+withheld)
 	if strings.Contains(s, "@") {
 		s = userinfo.ReplaceAllString(s, "${1}"+withheld+"@")
 	}
@@ -26,6 +27,10 @@ func scrubURLs(s string) string {
 	}
 	return s
 }
+
+// quotedAnswer is what net/http and its like quote of what a server sent that is no
+// HTTP: an upstream or a partner may send back what it was sent.
+var quotedAnswer = regexp.MustCompile(`(?s)(Unsolicited response received on idle HTTP channel starting with |malformed (?:HTTP|MIME|chunked)[a-z -]*:? )"?.+`)
 
 var (
 	userinfo    = regexp.MustCompile(`(://)[^\s/@"]+@`)

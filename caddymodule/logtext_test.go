@@ -19,8 +19,12 @@ func TestScrubText(t *testing.T) {
 		"::ffff:203.0.113.5 is mapped":                               "… is mapped",
 		"what came from 203.0.113.5.":                                "what came from ….",
 		"lookup db on 203.0.113.53:53: no such host":                 "lookup db on …: no such host",
-		"http://h/p#frag?imei=86":                                    "http://h/p#frag?…",
-		`?imei=86"} left`:                                            `?…"} left`,
+		`Unsolicited response received on idle HTTP channel starting with "{\"imei\":1"; err=<nil>`: `Unsolicited response received on idle HTTP channel starting with …`,
+		`net/http: HTTP/1.x transport connection broken: malformed HTTP response "imei 86"`:         `net/http: HTTP/1.x transport connection broken: malformed HTTP response …`,
+		`net/http: HTTP/1.x transport connection broken: malformed MIME header line: imei 86`:       `net/http: HTTP/1.x transport connection broken: malformed MIME header line: …`,
+		`malformed HTTP status code "86"`: `malformed HTTP status code …`,
+		"http://h/p#frag?imei=86":         "http://h/p#frag?…",
+		`?imei=86"} left`:                 `?…"} left`,
 	} {
 		if got := scrubText(in); got != want {
 			t.Errorf("%s\n got  %s\n want %s", in, got, want)
