@@ -23,6 +23,7 @@ type tunnelWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	conn   net.Conn // as the proxy sees it
 	status int      // 0: nothing has come yet
+	open   bool     // the headers have been sent: from here on only conn writes
 }
 
 // openTunnel puts a connection in the place of the request's body and of the
@@ -55,6 +56,16 @@ func (t *tunnelWriter) Write(p []byte) (int, error) {
 		return t.conn.Write(p)
 	}
 	return t.ResponseWriter.Write(p)
+}
+
+// FlushError sends the headers. After that the connection sends what it writes, under
+// a lock of its own: its other direction may write, too.
+func (t *tunnelWriter) FlushError() error {
+	if t.open {
+		return nil
+	}
+	t.open = t.status >= 200 && t.status < 300
+	return http.NewResponseController(t.ResponseWriter).Flush()
 }
 
 // ReadFrom implements io.ReaderFrom: the wrapper's own would go past Write.
