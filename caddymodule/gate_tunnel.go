@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,9 +22,9 @@ func extendedConnect(r *http.Request) bool {
 // body and the request's are the two directions of a connection.
 type tunnelWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	conn   net.Conn // as the proxy sees it
-	status int      // 0: nothing has come yet
-	open   bool     // the headers have been sent: from here on only conn writes
+	conn    net.Conn // as the proxy sees it
+	status  int      // 0: nothing has come yet
+	started bool     // the headers were sent
 }
 
 // openTunnel puts a connection in the place of the request's body and of the
@@ -34,7 +35,7 @@ func (v *visit) openTunnel(w http.ResponseWriter) http.ResponseWriter {
 		// take the tunnel for a body.
 		v.r.Header[":protocol"] = []string{"websocket"}
 	}
-	conn := v.socket(&tunnel{v.r.Body, w, http.NewResponseController(w)}, nil)
+	conn := v.socket(&tunnel{ReadCloser: v.r.Body, w: w, control: http.NewResponseController(w)}, nil)
 	v.r.Body = conn
 	return &tunnelWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, conn: conn}
 }
@@ -58,30 +59,34 @@ func (t *tunnelWriter) Write(p []byte) (int, error) {
 	return t.ResponseWriter.Write(p)
 }
 
-// FlushError sends the headers. After that the connection sends what it writes, under
-// a lock of its own: its other direction may write, too.
-func (t *tunnelWriter) FlushError() error {
-	if t.open {
-		return nil
-	}
-	t.open = t.status >= 200 && t.status < 300
-	return http.NewResponseController(t.ResponseWriter).Flush()
-}
-
 // ReadFrom implements io.ReaderFrom: the wrapper's own would go past Write.
 func (t *tunnelWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{t}, r)
 }
 
+// FlushError sends the headers. What is written to the connection has been sent
+// already, and to flush here would be to use the stream beside whoever else writes
+// to the connection, such as a close frame.
+func (t *tunnelWriter) FlushError() error {
+	if t.started && t.status < 300 {
+		return nil
+	}
+	t.started = true
+	return http.NewResponseController(t.ResponseWriter).Flush()
+}
+
 // tunnel is a stream of HTTP/2 or HTTP/3 as a connection.
 type tunnel struct {
 	io.ReadCloser
+	writing sync.Mutex // a connection may be written to by several at once, a response may not
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
 // Write sends what it is given at once.
 func (t *tunnel) Write(p []byte) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	n, err := t.w.Write(p)
 	if err == nil {
 		err = t.control.Flush()
