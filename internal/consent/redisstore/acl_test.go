@@ -13,32 +13,6 @@ import (
 	"github.com/consentgate/consentgate/internal/consent/redistest"
 )
 
-// withUsers gives a server the documented users, with a password each, and takes
-// the default user away.
-func withUsers(t testing.TB, addr string) {
-	t.Helper()
-	op := redis.NewClient(&redis.Options{Addr: addr})
-	defer op.Close()
-	for line := range strings.Lines(ACL) {
-		args := []any{"acl", "setuser"}
-		for _, word := range aclWords(strings.TrimSpace(strings.TrimPrefix(line, "user "))) {
-			args = append(args, word)
-		}
-		args = append(args, ">secret")
-		if err := op.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatalf("ACL line %q: %v", line, err)
-		}
-	}
-	for _, args := range [][]any{
-		{"acl", "setuser", "operator", "on", ">secret", "+@all", "~*", "&*"},
-		{"acl", "setuser", "default", "off"},
-	} {
-		if err := op.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // allow gives the API's user another right, as an operator does.
 func allow(t testing.TB, addr, right string) {
 	t.Helper()
@@ -49,28 +23,14 @@ func allow(t testing.TB, addr, right string) {
 	}
 }
 
-// aclWords splits a line as Redis does: a selector in parentheses is one word.
-func aclWords(line string) (words []string) {
-	open := false
-	for _, w := range strings.Fields(line) {
-		if open {
-			words[len(words)-1] += " " + w
-		} else {
-			words = append(words, w)
-		}
-		open = strings.HasPrefix(words[len(words)-1], "(") && !strings.HasSuffix(w, ")")
-	}
-	return words
-}
-
 // serversWithUsers starts one server and a cluster that know the documented users.
 func serversWithUsers(t *testing.T) map[string]Config {
 	t.Helper()
 	single := redistest.Start(t)
-	withUsers(t, single.Addr)
+	redistest.SetUsers(t, single.Addr, ACL)
 	cluster := redistest.StartCluster(t, 3)
 	for _, s := range cluster {
-		withUsers(t, s.Addr)
+		redistest.SetUsers(t, s.Addr, ACL)
 	}
 	return map[string]Config{
 		"one server": {Addresses: []string{single.Addr}},
@@ -141,7 +101,7 @@ func TestTheDocumentedUsersAreEnoughAndNoMore(t *testing.T) {
 
 func TestAWrongPasswordIsNamedAndNotRepeated(t *testing.T) {
 	srv := redistest.Start(t)
-	withUsers(t, srv.Addr)
+	redistest.SetUsers(t, srv.Addr, ACL)
 	s := openStore(t, Config{Addresses: []string{srv.Addr}, Username: "consent-api", Password: "hunter2"}, Options{})
 	err := s.Ping(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "hunter2") {

@@ -12,10 +12,10 @@ import (
 // more.
 func TestConformance(t *testing.T) {
 	single := redistest.Start(t, "appendfsync", "no")
-	withUsers(t, single.Addr)
+	redistest.SetUsers(t, single.Addr, ACL)
 	nodes := redistest.StartCluster(t, 3)
 	for _, s := range nodes {
-		withUsers(t, s.Addr)
+		redistest.SetUsers(t, s.Addr, ACL)
 	}
 	for _, s := range append(nodes, single) {
 		allow(t, s.Addr, ACLRetire)

@@ -20,7 +20,8 @@
 // one subject takes some 350 bytes of memory, one with 20 some 750.
 //
 // The commands used are EVAL and EVALSHA, and in the script TIME, PEXPIRE, ZADD,
-// ZCARD, ZREMRANGEBYRANK and ZREMRANGEBYSCORE; see [ACL].
+// ZCARD, ZREMRANGEBYRANK and ZREMRANGEBYSCORE; ACLKAnonymity of package
+// redisstore is the right to them.
 //
 // The package must never know what a combination or a subject is, and must never
 // count on a replica, which may know of fewer.
@@ -38,10 +39,6 @@ import (
 
 	"github.com/consentgate/consentgate/internal/kanon"
 )
-
-// ACL is what a Redis user needs for counting, in the words of ACL SETUSER,
-// beyond what every user of the gateway needs to connect.
-const ACL = "+eval +evalsha +time +pexpire +zadd +zcard +zremrangebyrank +zremrangebyscore ~consent:kanon:*"
 
 // shards is how many parts a space has. Another number is other keys: what was
 // counted is forgotten.

@@ -19,7 +19,7 @@ import (
 // deployment is one server, or the masters of a cluster.
 type deployment []*redistest.Server
 
-// start starts servers on which a user named counter has the documented rights.
+// start starts servers that know the documented users.
 func start(t testing.TB, cluster bool) deployment {
 	t.Helper()
 	var d deployment
@@ -32,22 +32,19 @@ func start(t testing.TB, cluster bool) deployment {
 	return d
 }
 
-// allow makes the user; a server that has restarted has forgotten it.
+// allow makes the users; a server that has restarted has forgotten them.
 func (d deployment) allow(t testing.TB) {
 	t.Helper()
-	rights := "setuser counter on >secret resetkeys resetchannels -@all +hello +auth +ping +select +client|setname +cluster|slots +readonly " + ACL
-	args := []any{"acl"}
-	for _, word := range strings.Fields(rights) {
-		args = append(args, word)
+	for _, s := range d {
+		redistest.SetUsers(t, s.Addr, redisstore.ACL)
 	}
-	d.each(t, func(op *redis.Client) error { return op.Do(t.Context(), args...).Err() })
 }
 
 // each does on every server what operators do.
 func (d deployment) each(t testing.TB, do func(op *redis.Client) error) {
 	t.Helper()
 	for _, s := range d {
-		op := redis.NewClient(&redis.Options{Addr: s.Addr})
+		op := redis.NewClient(&redis.Options{Addr: s.Addr, Username: "operator", Password: "secret"})
 		err := do(op)
 		op.Close()
 		if err != nil {
@@ -60,7 +57,7 @@ func (d deployment) each(t testing.TB, do func(op *redis.Client) error) {
 func (d deployment) client(t testing.TB) redis.UniversalClient {
 	t.Helper()
 	client, err := redisstore.NewClient(redisstore.Config{
-		Addresses: []string{d[0].Addr}, Username: "counter", Password: "secret", Cluster: len(d) > 1,
+		Addresses: []string{d[0].Addr}, Username: "consent-forward", Password: "secret", Cluster: len(d) > 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +130,7 @@ func (d deployment) restart(t testing.TB) {
 	for _, s := range d {
 		s.Restart()
 	}
+	d.allow(t)
 	if len(d) > 1 {
 		d.each(t, func(op *redis.Client) error {
 			return eventually(t, func() bool {
@@ -140,7 +138,6 @@ func (d deployment) restart(t testing.TB) {
 			})
 		})
 	}
-	d.allow(t)
 }
 
 func eventually(t testing.TB, holds func() bool) error {

@@ -8,11 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/consentgate/consentgate/internal/consent/redisstore"
+	"github.com/consentgate/consentgate/internal/consent/redistest"
 )
 
 func TestTheDocumentedUserMayNoMoreThanForward(t *testing.T) {
 	srv, c := one(t)
-	withUser(t, srv.Addr)
+	redistest.SetUsers(t, srv.Addr, redisstore.ACL)
 	c.Username, c.Password = "consent-forward", "secret"
 	client, err := redisstore.NewClient(c)
 	if err != nil {

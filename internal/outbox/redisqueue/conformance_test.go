@@ -11,10 +11,10 @@ import (
 // The suite runs with the rights of the documented user, and no more.
 func TestConformance(t *testing.T) {
 	single := redistest.Start(t, "appendfsync", "no")
-	withUser(t, single.Addr)
+	redistest.SetUsers(t, single.Addr, redisstore.ACL)
 	nodes := redistest.StartCluster(t, 3)
 	for _, s := range nodes {
-		withUser(t, s.Addr)
+		redistest.SetUsers(t, s.Addr, redisstore.ACL)
 	}
 	for name, c := range map[string]redisstore.Config{
 		"one server": {Addresses: []string{single.Addr}},
