@@ -47,6 +47,12 @@ type Forward struct {
 	// Idempotency-Key.
 	Keyed bool `json:"keyed,omitempty"`
 
+	// Where records bear ids of their own, as paths anchored at the record. They become
+	// pseudonyms of the partner's own, since an id that two partners got would join
+	// what they got. `off` leaves them. Default: `id`, `message_id`, `event_id`,
+	// `insert_id` and `request_id`; to a first party, `off`.
+	RecordIDs []string `json:"record_ids,omitempty"`
+
 	// What makes a batch complete. Default: 100 records, 1 MiB, or 1 s after the
 	// oldest came.
 	Batch *ForwardBatch `json:"batch,omitempty"`

@@ -15,6 +15,7 @@ import (
 //		batch    <records> [<age> [<size>]]
 //		format   ndjson | array | single
 //		keyed
+//		record_ids off | <path...>
 //		gzip
 //		header   <name> <value>
 //		timeout  <duration>
@@ -70,6 +71,11 @@ func (f *Forward) unmarshalOption(d *caddyfile.Dispenser, name string, args []st
 			return err
 		}
 		f.Format = args[0]
+	case "record_ids":
+		if len(args) == 0 {
+			return d.Errf("%s takes paths, or off", name)
+		}
+		f.RecordIDs = args
 	case "keyed":
 		f.Keyed = true
 		return count(0, 0, "keyed")

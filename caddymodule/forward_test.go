@@ -99,9 +99,10 @@ func (p *partnerStub) records(t *testing.T, n int) (all []string) {
 	return all
 }
 
-// forwarding is a Caddyfile whose gate forwards to adx.
+// forwarding is a Caddyfile whose gate forwards to adx, and leaves the ids of
+// records, by which tests know them.
 func forwarding(store, inside, block string) string {
-	return gateCaddyfile(store, "backend", inside+"\n\t\t\tforward adx @PARTNER@/events {\n\t\t\t\tbatch 100 50ms\n\t\t\t\t"+block+"\n\t\t\t}", metricsRoute)
+	return gateCaddyfile(store, "backend", inside+"\n\t\t\tforward adx @PARTNER@/events {\n\t\t\t\tbatch 100 50ms\n\t\t\t\trecord_ids off\n\t\t\t\t"+block+"\n\t\t\t}", metricsRoute)
 }
 
 func startForwarding(t *testing.T, p *partnerStub, caddyfile string) *server {

@@ -303,7 +303,11 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if r.Recipient().Per != "" {
 			return nil, fmt.Errorf("forward %s: nobody can tell which party behind it a record is for: forward to a recipient without per", r.Recipient().ID)
 		}
-		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, exempt: g.Exempt})
+		ids, err := newRecordIDs(r.Recipient().ID, g.Forward[i].recordIDPaths(r.Recipient()))
+		if err != nil {
+			return nil, fmt.Errorf("forward %s: record_ids: %w", r.Recipient().ID, err)
+		}
+		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, exempt: g.Exempt, ids: ids})
 	}
 	for _, pattern := range g.Paths {
 		r, err := parsePath(pattern, p)

@@ -27,6 +27,7 @@ type forwardLane struct {
 	rules    *rules.Route
 	purposes []string
 	exempt   []string
+	ids      *recordIDs // nil: they stay
 }
 
 // ingest is the records of one message on their way into the outbox.
@@ -91,6 +92,14 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 		}
 		return outbox.Record{}, false
 	}
+	if f.ids != nil {
+		body, ok = f.ids.apply(body, j.g.app.derivedKey("record ids of "+recipient.ID))
+	} else {
+		body = slices.Clone(body) // it may be a slice of the request's
+	}
+	if !ok {
+		return outbox.Record{}, false
+	}
 	decision, _ := f.rules.Decision(rel)
 	under, err := json.Marshal(releasedUnder{Decision: decision, User: who.User, Device: who.Device, Purposes: f.purposes, Exempt: f.exempt})
 	if err != nil {
@@ -104,7 +113,7 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 		Key:     j.recordKey(recipient.ID, subject, n),
 		Subject: string(subject),
 		Release: under,
-		Body:    slices.Clone(body), // it may be a slice of the request's
+		Body:    body,
 		At:      now,
 	}, true
 }
