@@ -32,13 +32,14 @@ func newKanonRule(k *rules.KAnonymity, rec *rules.Recipient, policy *rules.Polic
 		threshold: kanon.Threshold{K: k.K, Window: k.Window}, parts: k.Parts, plan: plan,
 		actions: make([]payload.Action, len(plan.Routes[0].Stranger().Actions)), vectors: map[string]*payload.Vector{},
 	}
-	// Another list of quasi-identifiers, or other levels of them, are counted apart.
+	// Another list of quasi-identifiers, or other levels of them, are counted apart;
+	// the same are counted together by all gateways, and by those that start later.
 	var space strings.Builder
 	space.WriteString(rec.ID)
 	for _, p := range k.Parts {
 		fmt.Fprintf(&space, "\x00%s", policy.CategoryName(p.Category))
-		for _, l := range p.Levels {
-			fmt.Fprintf(&space, "\x01%d %#v", l.Op, l.T)
+		for _, level := range p.Spelled {
+			fmt.Fprintf(&space, "\x01%s", level)
 		}
 	}
 	r.space = space.String()

@@ -28,6 +28,9 @@ type KPart struct {
 	// released; each is made of the value as it came. Dropping is the last, and
 	// is not listed.
 	Levels []payload.Action
+	// Spelled are the levels as the policy spells them, which is the same wherever
+	// and whenever it is loaded.
+	Spelled []string
 }
 
 // What one combination may weigh: all ways to generalise it are counted.
@@ -51,6 +54,7 @@ func (p *Policy) compileKAnonymity(j *journal, r *recipient) *KAnonymity {
 			}
 			for _, level := range g.levels {
 				part.Levels = append(part.Levels, actionOf(j, level, deid.Env{Recipient: r.id.s, Category: name.s}))
+				part.Spelled = append(part.Spelled, level.name+" "+textOf(level.args))
 			}
 		}
 		k.Parts = append(k.Parts, part)
@@ -190,10 +194,21 @@ func sameNode(a, b *yaml.Node) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	var x, y yaml.Node
-	x, y = *a, *b
-	x.Style, y.Style = 0, 0
-	p, errP := yaml.Marshal(&x)
-	q, errQ := yaml.Marshal(&y)
-	return errP == nil && errQ == nil && string(p) == string(q)
+	p := textOf(a)
+	return p != "" && p == textOf(b)
+}
+
+// textOf returns a node as YAML, in one style whichever it was written in; empty
+// where there is none.
+func textOf(n *yaml.Node) string {
+	if n == nil {
+		return ""
+	}
+	plain := *n
+	plain.Style = 0
+	text, err := yaml.Marshal(&plain)
+	if err != nil {
+		return "" // it was read from YAML, so it can be written
+	}
+	return string(text)
 }

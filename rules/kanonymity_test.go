@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -45,6 +46,33 @@ recipients:
         loc: [{geo: {decimals: 1}}, {geo: {decimals: 0}}]
         ip: [{ip: {v4: 16, v6: 32}}]
 `
+
+// Gateways count together what their policies spell alike, and after a restart they
+// go on: what names a level must hold nothing of the process that loaded it.
+func TestALevelIsSpelledAlikeWhereverItIsLoaded(t *testing.T) {
+	text := strings.NewReplacer(
+		"  name: {title", "  seen: {title: {zh: 时间, en: Time}, keys: [seen]}\n  name: {title",
+		"uses: [loc,", "uses: [seen, loc,",
+		"      - {category: os, as: pass}", "      - {category: os, as: pass}\n      - {category: seen, as: {time: {unit: hour, zone: Asia/Shanghai}}}",
+		"of: [loc, model, ip]", "of: [model, seen]",
+		"        loc: [{geo: {decimals: 1}}, {geo: {decimals: 0}}]\n        ip: [{ip: {v4: 16, v6: 32}}]", "        seen: [{time: {unit: day, zone: Asia/Shanghai}}, {time: {zone: Asia/Shanghai, unit: month}}]",
+	).Replace(crowded)
+	var before []string
+	for range 2 {
+		p, err := Load(fstest.MapFS{"p.yaml": {Data: []byte(text)}}, "p.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		spelled := p.Recipient("ads").KAnonymity.Parts[1].Spelled
+		if len(spelled) != 2 || spelled[0] == spelled[1] || !strings.HasPrefix(spelled[0], "time ") || !strings.Contains(spelled[0], "Asia/Shanghai") {
+			t.Fatalf("%q", spelled)
+		}
+		if before != nil && !slices.Equal(before, spelled) {
+			t.Errorf("%q and then %q", before, spelled)
+		}
+		before = spelled
+	}
+}
 
 func TestACombinationIsCompiled(t *testing.T) {
 	p, err := Load(fstest.MapFS{"p.yaml": {Data: []byte(crowded)}}, "p.yaml")
