@@ -37,8 +37,9 @@ type ingest struct {
 }
 
 // ingests returns what each partner is to get of a message, each record in the
-// release of its own subject, as it came in.
-func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
+// release of its own subject, as it came in. before is how many records of the same
+// request have been looked at.
+func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Problem) {
 	if len(j.ln.forwards) == 0 {
 		return nil, nil
 	}
@@ -49,6 +50,9 @@ func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
 			return nil, storeUnavailable()
 		}
 		in := ingest{lane: f}
+		if scan != nil && scan.Len() == 0 {
+			j.g.app.metrics.countOutbox(f.rules.Recipient().ID, "no_record", 1) // nothing stands where records should
+		}
 		if scan == nil || ru.verdicts == nil {
 			continue
 		}
@@ -59,6 +63,7 @@ func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
 				who = n
 			}
 			if r, ok := j.ingest(f, scan, n, ru.people[who], &ru.verdicts[who], &places, who); ok {
+				r.Key = j.recordKey(f.rules.Recipient().ID, r.Subject, before+n)
 				in.records = append(in.records, r)
 			}
 		}
@@ -69,7 +74,8 @@ func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
 	return all, nil
 }
 
-// ingest returns record n as a partner may have it; ok is false where it may not.
+// ingest returns record n as a partner may have it, but for its key; ok is false
+// where it may not.
 func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Subject, verdict *Verdict, places *places, at int) (outbox.Record, bool) {
 	now := time.Now()
 	rel := f.rules.Release(verdict.Permits, "")
@@ -110,7 +116,6 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 		subject = who.Device
 	}
 	return outbox.Record{
-		Key:     j.recordKey(recipient.ID, subject, n),
 		Subject: string(subject),
 		Release: under,
 		Body:    body,
@@ -119,14 +124,15 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 }
 
 // recordKey returns the idempotency key of a record: a random one, or, where the
-// client repeats a request with an Idempotency-Key, the same again. It is this
-// partner's own, so that no two of them can join what they got by it.
-func (j judge) recordKey(recipient string, subject consent.ID, n int) string {
+// client repeats a request with an Idempotency-Key, the same again: n is the
+// record's number in the request. It is this partner's own, so that no two of them
+// can join what they got by it.
+func (j judge) recordKey(recipient, subject string, n int) string {
 	sum := make([]byte, sha256.Size)
 	key := j.r.Header.Get("Idempotency-Key")
 	if secret := j.g.app.derivedKey("outbox record key"); key != "" && secret != nil {
 		mac := hmac.New(sha256.New, secret)
-		for _, part := range []string{recipient, string(subject), key, j.r.Method, j.r.URL.Path} {
+		for _, part := range []string{recipient, subject, key, j.r.Method, j.r.URL.Path} {
 			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 			mac.Write([]byte(part))
 		}

@@ -64,6 +64,10 @@ func (s *EmbeddedStore) OpenOutbox() (*Outbox, error) {
 	return &Outbox{Queue: queue, Counter: counter, close: file.Close}, nil
 }
 
+// outboxOptions are those of outboxes in Redis that no configuration sets: the
+// defaults, but for tests that cannot wait until a lease has expired.
+var outboxOptions redisqueue.Options
+
 // OpenOutbox implements OutboxModule.
 func (s *RedisStore) OpenOutbox() (*Outbox, error) {
 	client, err := redisstore.NewClient(s.config)
@@ -74,9 +78,9 @@ func (s *RedisStore) OpenOutbox() (*Outbox, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	queue := redisqueue.New(client, redisqueue.Options{
-		Replicas: s.options.Replicas, ReplicaTimeout: s.options.ReplicaTimeout, Timeout: s.options.Timeout,
-	})
+	options := outboxOptions
+	options.Replicas, options.ReplicaTimeout, options.Timeout = s.options.Replicas, s.options.ReplicaTimeout, s.options.Timeout
+	queue := redisqueue.New(client, options)
 	return &Outbox{Queue: queue, Counter: counter, close: client.Close}, nil
 }
 
