@@ -78,7 +78,7 @@ const (
 )
 
 func TestPolicyCoverageOfTheShippedCaddyfile(t *testing.T) {
-	for _, name := range []string{"BACKEND", "PARTNER", "CONSENT_PORT"} {
+	for _, name := range []string{"BACKEND", "PARTNER", "ADX_URL", "GEOIP_DB", "CONSENT_PORT"} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
