@@ -399,11 +399,11 @@ func clip(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// TestAttacks sends attacks through a gate and looks for what they carry at
-// the far end. CONSENT_ATTACKS says how many, CONSENT_ATTACK_SEED which ones,
-// CONSENT_ATTACK_FIRST from which on.
-func TestAttacks(t *testing.T) {
-	n, seed, first := uint64(attackCases), uint64(attackSeed), uint64(0)
+// attackSample says which attacks are sent: usual of them, unless somebody asks
+// for others.
+func attackSample(t *testing.T, usual uint64) (n, seed, first uint64) {
+	t.Helper()
+	n, seed = usual, attackSeed
 	for name, to := range map[string]*uint64{"CONSENT_ATTACKS": &n, "CONSENT_ATTACK_SEED": &seed, "CONSENT_ATTACK_FIRST": &first} {
 		if text := os.Getenv(name); text != "" {
 			v, err := strconv.ParseUint(text, 10, 64)
@@ -413,6 +413,14 @@ func TestAttacks(t *testing.T) {
 			*to = v
 		}
 	}
+	return n, seed, first
+}
+
+// TestAttacks sends attacks through a gate and looks for what they carry at
+// the far end. CONSENT_ATTACKS says how many, CONSENT_ATTACK_SEED which ones,
+// CONSENT_ATTACK_FIRST from which on.
+func TestAttacks(t *testing.T) {
+	n, seed, first := attackSample(t, attackCases)
 	s, up := startAttack(t, "enforce")
 	p := &campaign{statuses: map[int]int{}}
 	start := time.Now()

@@ -325,3 +325,36 @@ func TestValuesCheck(t *testing.T) {
 		t.Errorf("String.hashCode: %d", got)
 	}
 }
+
+// Whatever a receiver can undo, a dragnet undoes, and it knows identifiers by the
+// hashes that are in use.
+func TestADragnetOpensWhatItIsGiven(t *testing.T) {
+	k := &Case{Canaries: []Canary{Plant("4D1F-88B2-77A0-51C3", "device.id.idfa")}}
+	d := NewDragnet([]*Case{k})
+	v := k.Canaries[0].Value
+	inside := `{"id":"` + v + `"}`
+	for name, text := range map[string]string{
+		"as it is": inside, "in gzip in base64": `{"x":"` + b64.wrap(gz.wrap(inside)) + `"}`,
+		"in percent twice": `{"x":"` + percent.wrap(percent.wrap(inside)) + `"}`, "in strings": `{"x":` + jsonString.wrap(jsonString.wrap(inside)) + `}`,
+	} {
+		if hits := d.Open("a record", []byte(text)); len(hits) != 1 || hits[0].Case != k {
+			t.Errorf("%s: %v", name, hits)
+		}
+	}
+	md5 := `{"didmd5":"7b7e0d7b0b6f4b6f6e5d2f8f2c1c4c5a"}`
+	for _, n := range digests(v) {
+		text := []byte(`{"h":"` + n + `"}`)
+		if hits := d.Open("a record", text); len(hits) != 0 {
+			t.Fatalf("digests are known before they were asked for: %v", hits)
+		}
+	}
+	d.AddDigests([]*Case{k})
+	for _, n := range digests(v) {
+		if hits := d.Open("a record", []byte(`{"h":"`+n+`"}`)); len(hits) != 1 {
+			t.Errorf("%s: %v", n, hits)
+		}
+	}
+	if hits := d.Open("a record", []byte(md5)); len(hits) != 0 {
+		t.Errorf("found %v in the hash of another", hits)
+	}
+}

@@ -24,6 +24,9 @@ type Found struct {
 // canaries in it that must not have.
 func (k *Case) Audit(a *Arrived) []Found {
 	x := newAuditor(k.Canaries)
+	if len(x.needles) == 0 {
+		return nil
+	}
 	x.look("the raw bytes", a.Raw, 1)
 	x.look("the target", []byte(a.Target), maxUndone)
 	for name, values := range a.Header {
@@ -50,6 +53,9 @@ func (k *Case) AuditText(part string, text []byte) []Found {
 		all[i] = c
 	}
 	x := newAuditor(all)
+	if len(x.needles) == 0 {
+		return nil
+	}
 	x.look(part, text, 3)
 	return x.found
 }
@@ -60,20 +66,32 @@ const (
 	maxBytes  = 24 << 20 // of them all
 )
 
+// opener opens a text and all that it opens to, and has each of them searched.
+type opener struct {
+	search func(how string, text []byte)
+	seen   map[uint64]int // how deep what is inside a text was looked for
+	seed   maphash.Seed
+	bytes  int
+}
+
+func newOpener(search func(how string, text []byte)) opener {
+	return opener{search: search, seen: map[uint64]int{}, seed: maphash.MakeSeed()}
+}
+
+// auditor searches for the canaries of one case.
 type auditor struct {
+	opener
 	canaries []Canary
 	needles  [][]byte
 	of       []int
 	hit      []bool
 	found    []Found
-	seen     map[uint64]int // how deep what is inside a text was looked for
-	seed     maphash.Seed
-	bytes    int
 	buf      []byte
 }
 
 func newAuditor(canaries []Canary) *auditor {
-	x := &auditor{canaries: canaries, hit: make([]bool, len(canaries)), seen: map[uint64]int{}, seed: maphash.MakeSeed()}
+	x := &auditor{canaries: canaries, hit: make([]bool, len(canaries))}
+	x.opener = newOpener(x.find)
 	for i, c := range canaries {
 		if !c.Gone {
 			continue
@@ -86,8 +104,8 @@ func newAuditor(canaries []Canary) *auditor {
 }
 
 // look searches a text and all that it opens to.
-func (x *auditor) look(how string, text []byte, depth int) {
-	if len(text) < 4 || len(x.needles) == 0 {
+func (x *opener) look(how string, text []byte, depth int) {
+	if len(text) < 4 {
 		return
 	}
 	h := maphash.Bytes(x.seed, text)
@@ -125,8 +143,8 @@ func (x *auditor) look(how string, text []byte, depth int) {
 	base64Runs(text, next)
 }
 
-// search looks for the canaries in a text as it stands.
-func (x *auditor) search(how string, text []byte) {
+// find looks for the canaries in a text as it stands.
+func (x *auditor) find(how string, text []byte) {
 	x.buf = Normal(x.buf[:0], text)
 	for i, n := range x.needles {
 		if c := x.of[i]; !x.hit[c] && bytes.Contains(x.buf, n) {

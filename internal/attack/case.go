@@ -40,6 +40,13 @@ type Canary struct {
 	Item    string   // the category, or the looks, that it is of
 	Needles []string // any of these found, as Normal writes them, is the value found
 	Gone    bool     // it must not arrive
+	Subject Subject  // whose record it stands in
+}
+
+// Plant returns a canary that a caller puts into a text itself. In what it is
+// looked for, only its letters of ASCII and digits count: it needs eight of them.
+func Plant(value, item string) Canary {
+	return Canary{Value: value, Item: item, Needles: token.needles(value), Gone: true}
 }
 
 // Pair is a header as it is sent.
@@ -155,10 +162,10 @@ func New(seed, index uint64) *Case {
 		switch c.subject {
 		case Unknown:
 			id := token.make(c.r)
-			k.Canaries = append(k.Canaries, Canary{Value: id, Item: "subject", Needles: token.needles(id), Gone: true})
+			k.Canaries = append(k.Canaries, Canary{Value: id, Item: "subject", Needles: token.needles(id), Gone: true, Subject: Unknown})
 			k.header("X-User-ID", id)
 		case Denied:
-			k.Canaries = append(k.Canaries, Canary{Value: DeniedID, Item: "subject", Needles: token.needles(DeniedID), Gone: true})
+			k.Canaries = append(k.Canaries, Canary{Value: DeniedID, Item: "subject", Needles: token.needles(DeniedID), Gone: true, Subject: Denied})
 			k.header("X-User-ID", DeniedID)
 		case Granted:
 			k.header("X-User-ID", GrantedID)

@@ -68,7 +68,7 @@ func (c *crafter) canary(k kind) string {
 }
 
 func (c *crafter) mark(value string, k kind, gone bool) {
-	c.c.Canaries = append(c.c.Canaries, Canary{Value: value, Item: itemName(c.item), Needles: k.needles(value), Gone: gone})
+	c.c.Canaries = append(c.c.Canaries, Canary{Value: value, Item: itemName(c.item), Needles: k.needles(value), Gone: gone, Subject: c.subject})
 }
 
 // kindOf returns a kind for a value of the item: for a category its own, or a

@@ -222,7 +222,7 @@ func gzipComment(c *crafter) {
 // see what it stands in.
 func (c *crafter) canaryGone() string {
 	v := token.make(c.r)
-	c.c.Canaries = append(c.c.Canaries, Canary{Value: v, Item: "hidden", Needles: token.needles(v), Gone: true})
+	c.c.Canaries = append(c.c.Canaries, Canary{Value: v, Item: "hidden", Needles: token.needles(v), Gone: true, Subject: c.subject})
 	return v
 }
 
@@ -278,7 +278,7 @@ func (c *crafter) misframe() {
 	case 12:
 		k.Hostile = "folded-header"
 		v := phone.make(c.r)
-		k.Canaries = append(k.Canaries, Canary{Value: v, Item: "looks:phone", Needles: phone.needles(v), Gone: k.Subject != Granted})
+		k.Canaries = append(k.Canaries, Canary{Value: v, Item: "looks:phone", Needles: phone.needles(v), Gone: k.Subject != Granted, Subject: k.Subject})
 		k.header("X-Note", "a\r\n "+v)
 	default:
 		k.Hostile = "method"
