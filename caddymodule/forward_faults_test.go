@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/consentgate/consentgate/internal/consent/redistest"
+	"github.com/consentgate/consentgate/internal/outbox"
 )
 
 // bid is a bid request whose id and user tell it from others.
@@ -234,6 +235,25 @@ func TestForwardWhenFull(t *testing.T) {
 			} else if n == 503 && len(s.upstream.requests()) > 0 {
 				t.Error("the upstream got what was refused")
 			}
+			// What brings no record needs no room, and neither does what goes where there is
+			// some: the records of others.
+			if r := s.do("GET", "/v1/bid", ""); r.Status != 200 {
+				t.Errorf("without a body: %d", r.Status)
+			}
+			if n := s.bring(t, "stranger", body(9)); n != 200 {
+				t.Errorf("of one who lets the partner have nothing: %d", n)
+			}
+			room := 0
+			for i := range 3 * outbox.Partitions {
+				user := fmt.Sprint("other-", i)
+				s.accept(t, user)
+				if s.bring(t, "u1", body(9)); s.bring(t, user, bid(user, "")) == 200 {
+					room++
+				}
+			}
+			if room < outbox.Partitions {
+				t.Errorf("there was room for %d of %d", room, 3*outbox.Partitions)
+			}
 		})
 	}
 }
@@ -254,6 +274,7 @@ func TestForwardWithoutItsOutbox(t *testing.T) {
 	if n := s.bring(t, "u1", bid("meanwhile", "")); n != 503 {
 		t.Errorf("%d", n)
 	}
+	s.waitForLine("records for adx cannot be kept in the outbox", "redis outbox")
 	r.Restart()
 	eventually(t, "it is accepted again", func() bool { return s.bring(t, "u1", bid("after", "")) == 200 })
 	eventually(t, "it arrives", func() bool {
@@ -353,6 +374,41 @@ func TestForwardKeys(t *testing.T) {
 		if id == "" || id != oaid[0] {
 			t.Errorf("pseudonyms of one person: %q", oaid)
 		}
+	}
+}
+
+// The lines of a stream are records of their own, and each has a key of its own.
+func TestForwardKeysOfAStream(t *testing.T) {
+	p := startPartner(t)
+	s := startForwarding(t, p, forwarding(embedded, "", "keyed"))
+	s.accept(t, "u1")
+	const lines = windowLines + 10
+	var body strings.Builder
+	for i := range lines {
+		body.WriteString(bid(fmt.Sprint(i), "") + "\n")
+	}
+	for range 2 {
+		r := s.do("POST", "/v1/bid", body.String(), "Content-Type", "application/x-ndjson", "X-User-ID", "u1", "Idempotency-Key", "k1")
+		if r.Status != 200 {
+			t.Fatalf("%d %s", r.Status, r.Body)
+		}
+	}
+	ids := map[string]string{}
+	for _, one := range p.records(t, 2*lines) {
+		var r struct {
+			ID     string
+			Record struct{ ID string }
+		}
+		if err := json.Unmarshal([]byte(one), &r); err != nil {
+			t.Fatal(err)
+		}
+		if known, ok := ids[r.ID]; ok && known != r.Record.ID {
+			t.Fatalf("the records %s and %s have one key", known, r.Record.ID)
+		}
+		ids[r.ID] = r.Record.ID
+	}
+	if len(ids) != lines {
+		t.Errorf("%d records came twice, with %d keys", lines, len(ids))
 	}
 }
 

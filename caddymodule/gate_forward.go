@@ -37,24 +37,18 @@ type ingest struct {
 }
 
 // ingests returns what each partner is to get of a message, each record in the
-// release of its own subject, as it came in. before is how many records of the same
-// request have been looked at.
+// release of its own subject, as it came in. before is how many records of the
+// request came before those of this message.
 func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Problem) {
-	if len(j.ln.forwards) == 0 {
+	if len(j.ln.forwards) == 0 || scan == nil || ru.verdicts == nil {
 		return nil, nil
 	}
 	all := make([]ingest, 0, len(j.ln.forwards))
 	for i := range j.ln.forwards {
 		f := &j.ln.forwards[i]
-		if !f.partner.of.dropsOldest() && f.partner.full() {
-			return nil, storeUnavailable()
-		}
 		in := ingest{lane: f}
-		if scan != nil && scan.Len() == 0 {
+		if scan.Len() == 0 {
 			j.g.app.metrics.countOutbox(f.rules.Recipient().ID, "no_record", 1) // nothing stands where records should
-		}
-		if scan == nil || ru.verdicts == nil {
-			continue
 		}
 		places := places{judge: j, scan: scan, n: len(ru.people)}
 		for n := range scan.Len() {
@@ -67,15 +61,19 @@ func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Pr
 				in.records = append(in.records, r)
 			}
 		}
-		if len(in.records) > 0 {
-			all = append(all, in)
+		if len(in.records) == 0 {
+			continue
 		}
+		if f.partner.refuses(in.records) {
+			return nil, storeUnavailable()
+		}
+		all = append(all, in)
 	}
 	return all, nil
 }
 
-// ingest returns record n as a partner may have it, but for its key; ok is false
-// where it may not.
+// ingest returns record n as a partner may have it, without a key; ok is false where
+// it may not.
 func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Subject, verdict *Verdict, places *places, at int) (outbox.Record, bool) {
 	now := time.Now()
 	rel := f.rules.Release(verdict.Permits, "")
@@ -123,22 +121,33 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 	}, true
 }
 
-// recordKey returns the idempotency key of a record: a random one, or, where the
-// client repeats a request with an Idempotency-Key, the same again: n is the
-// record's number in the request. It is this partner's own, so that no two of them
-// can join what they got by it.
+// repeatable is what a client says to repeat a request, as it came: a stream goes on
+// while other handlers change the request.
+type repeatable struct{ key, method, path string }
+
+func newRepeatable(r *http.Request) repeatable {
+	return repeatable{r.Header.Get("Idempotency-Key"), r.Method, r.URL.Path}
+}
+
+// recordKey returns the idempotency key of the n-th record of a request: a random
+// one, or, where the client repeats a request with an Idempotency-Key, the same
+// again. It is this partner's own, so that no two of them can join what they got by
+// it.
 func (j judge) recordKey(recipient, subject string, n int) string {
-	sum := make([]byte, sha256.Size)
-	key := j.r.Header.Get("Idempotency-Key")
-	if secret := j.g.app.derivedKey("outbox record key"); key != "" && secret != nil {
-		mac := hmac.New(sha256.New, secret)
-		for _, part := range []string{recipient, subject, key, j.r.Method, j.r.URL.Path} {
-			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
-			mac.Write([]byte(part))
+	var sum []byte
+	if j.repeat.key != "" {
+		if secret := j.g.app.derivedKey("outbox record key"); secret != nil {
+			mac := hmac.New(sha256.New, secret)
+			for _, part := range []string{recipient, subject, j.repeat.key, j.repeat.method, j.repeat.path} {
+				mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+				mac.Write([]byte(part))
+			}
+			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(n)))
+			sum = mac.Sum(nil)
 		}
-		mac.Write(binary.BigEndian.AppendUint32(nil, uint32(n)))
-		sum = mac.Sum(sum[:0])
-	} else {
+	}
+	if sum == nil {
+		sum = make([]byte, 16)
 		_, _ = rand.Read(sum) // never fails
 	}
 	return base64.RawURLEncoding.EncodeToString(sum[:16])

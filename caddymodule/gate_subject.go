@@ -45,6 +45,8 @@ type judge struct {
 	ln *lane
 	r  *http.Request
 	by named
+	// repeat is what makes the keys of records that go to partners.
+	repeat repeatable
 }
 
 // named is what a request says, apart from its body, of whom it is about. It is
@@ -61,7 +63,7 @@ type namedID struct {
 
 // newJudge returns a judge for one lane.
 func newJudge(g *Gate, ln *lane, r *http.Request) judge {
-	j := judge{g: g, ln: ln, r: r}
+	j := judge{g: g, ln: ln, r: r, repeat: newRepeatable(r)}
 	j.by.subject, j.by.device = j.named(ln.subject, consent.User), j.named(ln.device, consent.Device)
 	if p := ln.rules.Recipient().Per; p != "" {
 		j.by.per = replacerOf(r).ReplaceAll(p, "")

@@ -67,7 +67,7 @@ func newMetrics(reg prometheus.Registerer, stats func() consent.CacheStats) (*me
 		categories: counter("categories_total",
 			"Messages in which a gate did something to a category, by recipient, category and what was done; without a category: what nobody could open (sealed), or knew (unknown).", "recipient", "category", "action"),
 		storeErrors: counter("store_errors_total",
-			"Operations on the consent store that failed.", "operation"),
+			"Operations on the consent store, on the outbox or on the counts of k-anonymity that failed.", "operation"),
 		reloads: counter("policy_reloads_total",
 			"Times that a changed policy was read again, by result.", "result"),
 		geoReloads: counter("geoip_reloads_total",
@@ -148,8 +148,8 @@ func (m *metrics) countCategory(recipient, category, action string, n int) {
 	m.counter(m.categories, 3, recipient, category, action).Add(float64(n))
 }
 
-// countStoreError counts an operation on the store that failed: "load",
-// "write", "read" or "watch".
+// countStoreError counts an operation that failed: "load", "write", "read" or
+// "watch" of the consent store, "outbox" or "kanon".
 func (m *metrics) countStoreError(operation string) {
 	m.counter(m.storeErrors, 1, operation, "", "").Inc()
 }

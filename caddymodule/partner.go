@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -22,15 +23,16 @@ import (
 type partner struct {
 	app *App
 	of  *Forward
-	// fullUntil is until when the outbox is taken to be full, in Unix nanoseconds:
-	// whoever comes meanwhile is refused before anything of the request is done.
-	fullUntil atomic.Int64
+	// fullUntil is until when each partition is taken to be full, in Unix nanoseconds:
+	// what comes for it meanwhile is refused before the request goes on.
+	fullUntil [outbox.Partitions]atomic.Int64
 
 	mu       sync.Mutex
 	exits    *exits         // under the policy in force
 	counting *kanon.Chooser // nil: not asked for yet
 
 	sample sample
+	unkept linkLog // why records could not be kept
 }
 
 const (
@@ -51,7 +53,10 @@ func (a *App) partner(f *Forward) (*partner, error) {
 		}
 		return p, nil
 	}
-	p := &partner{app: a, of: f, sample: sample{most: f.Sample}}
+	p := &partner{
+		app: a, of: f, sample: sample{most: f.Sample},
+		unkept: linkLog{says: "records for " + f.Recipient + " cannot be kept in the outbox: requests that bring some are answered 503"},
+	}
 	// What is wrong with it shows now, not at the first record.
 	if _, err := deliver.New(nil, f.partner(), p.recheck, deliver.Options{}); err != nil {
 		return nil, fmt.Errorf("forward %s: %w", f.Recipient, err)
@@ -63,8 +68,41 @@ func (a *App) partner(f *Forward) (*partner, error) {
 	return p, nil
 }
 
-// full reports whether the outbox of the partner was full a moment ago.
-func (p *partner) full() bool { return time.Now().UnixNano() < p.fullUntil.Load() }
+// refuses reports whether there is no room for records, by what was so a moment ago,
+// and counts those that it refuses. A partition that is full, be it of one subject's
+// records, says nothing of the others.
+func (p *partner) refuses(records []outbox.Record) bool {
+	share, now := p.of.bound().Share(), time.Now().UnixNano()
+	for n, bytes := range sharesOf(records) {
+		if bytes > share || bytes > 0 && now < p.fullUntil[n].Load() {
+			p.app.metrics.countOutbox(p.of.Recipient, "refused_full", len(records))
+			return true
+		}
+	}
+	return false
+}
+
+// noteFull notes that there was no room for records, unless that is their own size.
+func (p *partner) noteFull(records []outbox.Record) {
+	shares := sharesOf(records)
+	if p.of.dropsOldest() || slices.Max(shares[:]) > p.of.bound().Share() {
+		return
+	}
+	until := time.Now().Add(fullFor).UnixNano()
+	for n, bytes := range shares {
+		if bytes > 0 {
+			p.fullUntil[n].Store(until)
+		}
+	}
+}
+
+// sharesOf returns how many bytes records have for each partition.
+func sharesOf(records []outbox.Record) (shares [outbox.Partitions]int64) {
+	for i := range records {
+		shares[outbox.Partition(records[i].Subject)] += int64(records[i].Size())
+	}
+	return shares
+}
 
 // add makes records durable in the outbox. It goes on when the client has gone:
 // the request is on its way.
@@ -84,10 +122,11 @@ func (p *partner) add(ctx context.Context, records []outbox.Record) error {
 			m.countOutbox(p.of.Recipient, "dropped_oldest", dropped)
 		}
 	case errors.Is(err, outbox.ErrFull):
-		p.fullUntil.Store(time.Now().Add(fullFor).UnixNano())
+		p.noteFull(records)
 		m.countOutbox(p.of.Recipient, "refused_full", len(records))
 	default:
 		m.countStoreError("outbox")
+		p.unkept.report(err)
 	}
 	return err
 }
