@@ -20,9 +20,10 @@ lint: bin/golangci-lint ## gofmt, go vet and golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo 'not formatted; run gofmt -w on:'; gofmt -l .; exit 1; }
 	bin/golangci-lint run --build-tags $(TAGS) ./...
 
-bench: ## the ratios that the documentation quotes
+bench: redis ## the ratios that the documentation quotes
 	$(GO) test ./internal/payload -run '^$$' -bench 'Ratio|Hostile' -benchtime 10x
 	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench 'Gateway|Detection' -benchtime 100x
+	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench Forward -benchtime 5x -timeout 20m
 
 fuzz: ## every fuzz target for FUZZ (10s)
 	@for pkg in $$($(GO) list ./...); do \

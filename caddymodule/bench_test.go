@@ -67,8 +67,8 @@ http://:@PORT@ {
 // median of the ratios of neighbours is reported: what else the machine does
 // falls on both.
 func BenchmarkGateway(b *testing.B) {
-	peer := startPeer(b)
-	addr := loadBench(b, peer.upstream)
+	peer := startPeer(b, "gateway")
+	addr := loadBench(b, benchCaddyfile, "@UPSTREAM@", peer.upstream)
 	post(b, addr, `{"subject":"u-1","kind":"user","policy_version":"2022-03-09","accept_policy":true}`)
 	for _, tt := range []struct {
 		name, user string
@@ -123,11 +123,14 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func loadBench(b *testing.B, upstream string) (addr string) {
+// loadBench loads a Caddyfile in which @PORT@, @DATA@ and the words given, each
+// before its text, are replaced.
+func loadBench(b *testing.B, caddyfile string, words ...string) (addr string) {
 	data := b.TempDir()
 	addr = freeAddr(b)
 	_, port, _ := net.SplitHostPort(addr)
-	cfg, err := adapt([]byte(strings.NewReplacer("@PORT@", port, "@UPSTREAM@", upstream, "@DATA@", data).Replace(benchCaddyfile)))
+	words = append(words, "@PORT@", port, "@DATA@", data)
+	cfg, err := adapt([]byte(strings.NewReplacer(words...).Replace(caddyfile)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -178,7 +181,7 @@ func benchBody() string {
 }
 
 // peerProcess, when set, makes the test binary the client and the upstream of
-// BenchmarkGateway.
+// BenchmarkGateway, or, as "forward", those and the partner of BenchmarkForward….
 const peerProcess = "CONSENT_TEST_PEER"
 
 // peer is that process, as its parent sees it.
@@ -189,13 +192,13 @@ type peer struct {
 	out      *bufio.Reader
 }
 
-func startPeer(b *testing.B) *peer {
+func startPeer(b *testing.B, kind string) *peer {
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	child := exec.Command(self)
-	child.Env = append(os.Environ(), peerProcess+"=1")
+	child.Env = append(os.Environ(), peerProcess+"="+kind)
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
@@ -243,6 +246,9 @@ func (p *peer) last() string {
 
 // runPeer is the child process. It ends when its parent does.
 func runPeer(in io.Reader, out io.Writer) error {
+	if os.Getenv(peerProcess) == "forward" {
+		return runForwardPeer(in, out)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
