@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -112,3 +113,16 @@ func TestAWrongPasswordIsNamedAndNotRepeated(t *testing.T) {
 func (s *Store) do(ctx context.Context, args ...any) *redis.Cmd { return s.client.Do(ctx, args...) }
 
 func denied(err error) bool { return err != nil && strings.Contains(err.Error(), "NOPERM") }
+
+// Operators copy the user from the page.
+func TestThePagesHaveTheUserOfAGatewayThatForwards(t *testing.T) {
+	for _, page := range []string{"../../../docs/forward.md", "../../../docs/forward.zh.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "\nuser consent-forward >PASSWORD " + aclEdge + " " + ACLOutbox + " " + ACLKAnonymity + "\n"; !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks the line%s", page, want)
+		}
+	}
+}
