@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/consentgate/consentgate/internal/consent/redistest"
 	"github.com/consentgate/consentgate/internal/outbox"
 )
@@ -269,12 +271,17 @@ func TestForwardWithoutItsOutbox(t *testing.T) {
 		t.Fatalf("%d", n)
 	}
 	p.records(t, 1)
-	r.Stop()
-	// Consent is still known from the cache, for its lease; the outbox is not there.
+	// Consent can be read, and nothing written.
+	client := redis.NewClient(&redis.Options{Addr: r.Addr})
+	defer client.Close()
+	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
 	if n := s.bring(t, "u1", bid("meanwhile", "")); n != 503 {
 		t.Errorf("%d", n)
 	}
 	s.waitForLine("records for adx cannot be kept in the outbox", "redis outbox")
+	r.Stop() // what was configured is forgotten with it
 	r.Restart()
 	eventually(t, "it is accepted again", func() bool { return s.bring(t, "u1", bid("after", "")) == 200 })
 	eventually(t, "it arrives", func() bool {

@@ -138,6 +138,7 @@ http://@ADDR@ {
 		consent_gate backend {
 			subject json user_id
 			forward adx http://@PARTNER@/events {
+				record_ids off
 				keyed
 				batch 50 20ms
 				timeout 500ms
@@ -152,6 +153,7 @@ http://@ADDR@ {
 			subject json user_id
 			records batch
 			forward adx http://@PARTNER@/events {
+				record_ids off
 				keyed
 				batch 50 20ms
 				timeout 500ms
