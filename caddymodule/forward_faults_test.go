@@ -260,6 +260,42 @@ func TestForwardWhenFull(t *testing.T) {
 	}
 }
 
+// A gate that only observes refuses nothing of its own; what it forwards is kept, or
+// the client hears that it is not.
+func TestForwardOfAGateThatObserves(t *testing.T) {
+	p := startPartner(t)
+	var status atomic.Int32
+	status.Store(500)
+	p.answer = switched(&status)
+	s := startForwarding(t, p, forwarding(embedded, "mode observe", "retry 1m 1m\n\t\t\t\tbound 1MiB"))
+	s.accept(t, "u1")
+	if n := s.bring(t, "u1", `{"imei":`); n != 200 {
+		t.Errorf("what cannot be read: %d", n)
+	}
+	big := strings.Repeat("x", 30_000)
+	body := func(i int) string {
+		return fmt.Sprintf(`{"id":"%d","imp":[{"id":"1","ext":{"data":%q}}],"note":"n"}`, i, big)
+	}
+	if n := s.bring(t, "u1", body(0)); n != 200 || string(s.upstream.last(t).Body) != body(0) {
+		t.Errorf("%d, the upstream's was changed", n)
+	}
+	accepted, refused := 1, 0
+	for i := range 12 {
+		if s.bring(t, "u1", body(i)) == 200 {
+			accepted++
+		} else {
+			refused++
+		}
+	}
+	if r := s.do("POST", "/v1/bid", body(1)+"\n"+body(2)+"\n", "Content-Type", "application/x-ndjson", "X-User-ID", "u1"); r.Status != 503 {
+		t.Errorf("lines: %d", r.Status)
+	}
+	if refused == 0 {
+		t.Error("it was never full")
+	}
+	s.counted(t, fmt.Sprintf(`consentgate_outbox_waiting_records{recipient="adx"} %d`, accepted))
+}
+
 // Without the outbox nothing is accepted: the client is told to come again, whatever
 // the upstream has said.
 func TestForwardWithoutItsOutbox(t *testing.T) {

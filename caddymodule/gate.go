@@ -378,7 +378,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v := visit{judge: judge{g: g, ln: &rt.up, r: r}, rt: rt} // decide makes it a judge who knows the subject
 	if refusal := v.decide(); refusal != nil {
-		if g.Mode != modeObserve {
+		if g.Mode != modeObserve || refusal.enforced {
 			g.app.metrics.countRequest(g.Recipient, refusal.Kind)
 			if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" && !v.read {
 				w.Header().Set("Connection", "close") // the body that was announced never comes

@@ -65,7 +65,7 @@ func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Pr
 			continue
 		}
 		if f.partner.refuses(in.records) {
-			return nil, storeUnavailable()
+			return nil, outboxUnavailable()
 		}
 		all = append(all, in)
 	}
@@ -170,7 +170,7 @@ func joined(all []ingest) (by []ingest) {
 func keep(ctx context.Context, all []ingest) *Problem {
 	for _, in := range all {
 		if err := in.lane.partner.add(ctx, in.records); err != nil {
-			return storeUnavailable()
+			return outboxUnavailable()
 		}
 	}
 	return nil

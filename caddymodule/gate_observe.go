@@ -49,6 +49,9 @@ func (o *observedLines) Read(p []byte) (int, error) {
 		o.s.out.Reset()
 		o.s.next()
 	}
+	if p := o.s.problem; p != nil && p.enforced {
+		return 0, p // the upstream must not take what it got for all
+	}
 	if o.s.raw.Len() > 0 {
 		return o.s.raw.Read(p)
 	}

@@ -55,6 +55,14 @@ func storeUnavailable() *Problem {
 		Title: "Consent cannot be looked up now", Detail: "nothing was forwarded; try again"}
 }
 
+// outboxUnavailable is for records of partners that cannot be kept. What is forwarded
+// is forwarded whatever the mode, and so what cannot be kept is not accepted.
+func outboxUnavailable() *Problem {
+	p := storeUnavailable()
+	p.Detail, p.enforced = "what goes to partners cannot be kept now, and so is not accepted; try again", true
+	return p
+}
+
 // anotherPolicy is for what was decided by two policies, the one that the gate
 // was made of and the one that the subject's state was judged by. A release made
 // of both would be a stranger's.

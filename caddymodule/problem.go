@@ -28,6 +28,8 @@ type Problem struct {
 	// another says that nothing is wrong but that another policy has come into
 	// force: see settled.
 	another bool
+	// enforced says that it holds where a gate only observes, too.
+	enforced bool
 }
 
 // Error makes a Problem an error, so that it can be returned through code that
