@@ -53,7 +53,7 @@ type Forward struct {
 	// `insert_id` and `request_id`; to a first party, `off`.
 	RecordIDs []string `json:"record_ids,omitempty"`
 
-	// What makes a batch complete. Default: 100 records, 1 MiB, or 1 s after the
+	// What makes a batch complete. Default: 100 records (10 with `single`), 1 MiB, or 1 s after the
 	// oldest came.
 	Batch *ForwardBatch `json:"batch,omitempty"`
 
