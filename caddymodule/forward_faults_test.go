@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/consentgate/consentgate/internal/consent/redistest"
 	"github.com/consentgate/consentgate/internal/outbox"
 )
@@ -274,7 +276,6 @@ func TestForwardWithoutItsOutbox(t *testing.T) {
 	if n := s.bring(t, "u1", bid("meanwhile", "")); n != 503 {
 		t.Errorf("%d", n)
 	}
-	s.waitForLine("records for adx cannot be kept in the outbox", "redis outbox")
 	r.Restart()
 	eventually(t, "it is accepted again", func() bool { return s.bring(t, "u1", bid("after", "")) == 200 })
 	eventually(t, "it arrives", func() bool {
@@ -285,6 +286,35 @@ func TestForwardWithoutItsOutbox(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// A server that answers and takes nothing looks well from outside: the operator is
+// told why requests are refused.
+func TestForwardSaysWhyNothingIsKept(t *testing.T) {
+	r := redistest.Start(t)
+	p := startPartner(t)
+	s := startForwarding(t, p, forwarding("store redis {\n\t\t\taddress "+r.Addr+"\n\t\t}", "", ""))
+	s.accept(t, "u1")
+	if n := s.bring(t, "u1", bid("before", "")); n != 200 {
+		t.Fatalf("%d", n)
+	}
+	admin := redis.NewClient(&redis.Options{Addr: r.Addr})
+	defer admin.Close()
+	set := func(maxmemory string) {
+		t.Helper()
+		if err := admin.ConfigSet(t.Context(), "maxmemory", maxmemory).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("1")
+	if n := s.bring(t, "u1", bid("meanwhile", "")); n != 503 {
+		t.Errorf("%d", n)
+	}
+	s.waitForLine("records for adx cannot be kept in the outbox", "OOM")
+	set("0")
+	if n := s.bring(t, "u1", bid("after", "")); n != 200 {
+		t.Errorf("%d", n)
+	}
 }
 
 // Elements of a batch and lines of a stream are records of their own, each in the
@@ -410,6 +440,27 @@ func TestForwardKeysOfAStream(t *testing.T) {
 	if len(ids) != lines {
 		t.Errorf("%d records came twice, with %d keys", lines, len(ids))
 	}
+}
+
+// Of a stream that is refused from the start no partner gets anything, as of any
+// request that is refused.
+func TestForwardOfARefusedStream(t *testing.T) {
+	p := startPartner(t)
+	s := startForwarding(t, p, forwarding(embedded, "", "keyed"))
+	s.accept(t, "u1")
+	send := func(body string) int {
+		return s.do("POST", "/v1/bid", body, "Content-Type", "application/x-ndjson", "X-User-ID", "u1").Status
+	}
+	if n := send(bid("first", "") + "\n{bad\n"); n != 400 {
+		t.Fatalf("%d", n)
+	}
+	if n := send(bid("second", "") + "\n"); n != 200 {
+		t.Fatalf("%d", n)
+	}
+	if got := p.records(t, 1); len(got) != 1 || !strings.Contains(got[0], `"second"`) {
+		t.Errorf("arrived: %q", got)
+	}
+	s.counted(t, `consentgate_outbox_records_total{outcome="accepted",recipient="adx"} 1`)
 }
 
 // The client never waits for a partner, however slow.
