@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"cmp"
-
 	"maps"
 	"net/http"
 	"slices"

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 
@@ -100,7 +101,7 @@ func (f *Forward) unmarshalOption(d *caddyfile.Dispenser, name string, args []st
 			return err
 		}
 		n, err := strconv.ParseFloat(args[0], 64)
-		if err != nil || !(n > 0) {
+		if err != nil || !(n > 0) || math.IsInf(n, 0) {
 			return d.Errf("rate %s is no number of records a second", args[0])
 		}
 		f.Rate = n

@@ -242,6 +242,10 @@ func (g *Gate) check() error {
 		sources = slices.Concat(sources, d.Subject, d.Device)
 	}
 	for i, f := range g.Forward {
+		if f == nil {
+			wrong("forward is null: leave it out, or say to whom and where")
+			return errors.Join(errs...)
+		}
 		if err := f.check(); err != nil {
 			errs = append(errs, err)
 		}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bufio"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -8,12 +9,18 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/consentgate/consentgate/internal/consent"
 	"github.com/consentgate/consentgate/internal/outbox"
@@ -182,16 +189,27 @@ type accepting struct {
 	*caddyhttp.ResponseWriterWrapper
 	kept    chan struct{} // closed once problem is known
 	problem *Problem
+	before  http.Header // what had been set when the request came here
 	begun   bool
 	refused bool
 }
 
 // accept begins to keep the records, while the request goes on.
 func (v *visit) accept(w http.ResponseWriter) *accepting {
-	a := &accepting{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, kept: make(chan struct{})}
+	a := &accepting{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		kept:                  make(chan struct{}), before: w.Header().Clone(),
+		problem: storeUnavailable(), // until it is known to be none
+	}
 	ctx, all := v.r.Context(), v.outgoing
 	go func() {
 		defer close(a.kept)
+		// The server would have caught this, were it not for the goroutine.
+		defer func() {
+			if p := recover(); p != nil {
+				v.g.logger.Error("keeping records panicked", zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
+			}
+		}()
 		a.problem = keep(ctx, all)
 	}()
 	return a
@@ -228,7 +246,8 @@ func (a *accepting) begin() bool {
 		if a.problem != nil {
 			a.refused = true
 			h := a.Header()
-			clear(h)
+			clear(h) // of what the upstream has said
+			maps.Copy(h, a.before)
 			a.problem.write(a.ResponseWriter)
 		}
 	}
@@ -257,6 +276,15 @@ func (a *accepting) FlushError() error {
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
+// Hijack implements http.Hijacker. The connection is not handed out where the client
+// has been told something else.
+func (a *accepting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !a.begin() {
+		return nil, nil, errors.New("the request was not accepted: its records cannot be kept")
+	}
+	return http.NewResponseController(a.ResponseWriter).Hijack()
+}
+
 // finish waits for the outbox, whatever the handler came to.
 func (a *accepting) finish(err error) error {
 	if !a.begun && err != nil {
@@ -273,3 +301,9 @@ func (a *accepting) finish(err error) error {
 	}
 	return err
 }
+
+// Interface guards
+var (
+	_ http.Hijacker = (*accepting)(nil)
+	_ io.ReaderFrom = (*accepting)(nil)
+)

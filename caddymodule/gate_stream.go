@@ -40,6 +40,11 @@ type lineStream struct {
 	source  io.Reader
 	onEnd   func(*lineStream)
 
+	// Until the request has been decided on, since it may yet be refused or decided on
+	// anew, records for partners are put aside.
+	deciding bool
+	outgoing []ingest
+
 	// A transport may close the body while it reads it.
 	reading sync.Mutex
 	closed  atomic.Bool
@@ -229,7 +234,15 @@ func (s *lineStream) process(w *window) *Problem {
 			return unreadableText("the body could not be encoded again")
 		}
 	}
-	// Before a byte of the window goes on.
+	if s.deciding {
+		s.outgoing = outgoing
+		return nil
+	}
+	return s.keep(outgoing)
+}
+
+// keep makes the records of a window durable before a byte of it goes on.
+func (s *lineStream) keep(outgoing []ingest) *Problem {
 	return keep(s.r.Context(), joined(outgoing))
 }
 
@@ -302,6 +315,7 @@ func (s *lineStream) Close() error {
 // of what any line may turn out to be.
 func (v *visit) decideStream() *Problem {
 	s := v.stream
+	s.deciding = true
 	s.next()
 	if s.problem != nil {
 		return s.problem
@@ -322,7 +336,14 @@ func (v *visit) decideStream() *Problem {
 			break
 		}
 	}
-	return v.decideBeside(ru.envelope)
+	if p := v.decideBeside(ru.envelope); p != nil {
+		return p
+	}
+	if p := s.keep(s.outgoing); p != nil {
+		return p
+	}
+	s.deciding, s.outgoing = false, nil
+	return nil
 }
 
 // watchStream counts what became of the stream, at its end.
