@@ -69,9 +69,17 @@ func startAttack(t *testing.T, mode string) (*server, *target) {
 	t.Helper()
 	up := startTarget(t)
 	s := startCaddy(t, strings.ReplaceAll(attackCaddyfile(mode), "@UPSTREAM@", up.addr))
+	s.attackPeople(t, attackToken)
+	testLogs.reset()
+	return s, up
+}
+
+// attackPeople has the store know the two people of the attacks.
+func (s *server) attackPeople(t *testing.T, token string) {
+	t.Helper()
 	event := func(body string) {
 		t.Helper()
-		r := s.do("POST", "/consent/v1/events", body, "Authorization", "Bearer "+attackToken, "Content-Type", "application/json")
+		r := s.do("POST", "/consent/v1/events", body, "Authorization", "Bearer "+token, "Content-Type", "application/json")
 		if r.Status != http.StatusCreated {
 			t.Fatalf("the event was answered with %d: %s", r.Status, r.Body)
 		}
@@ -87,8 +95,6 @@ func startAttack(t *testing.T, mode string) (*server, *target) {
 	needed := []string{"service.account", "service.operate", "message.send", "media.voice", "post.publish"}
 	event(`{"subject":"` + attack.GrantedID + `","kind":"user","policy_version":"2022-03-09","accept_policy":true,"grants":` + answers("granted", asked...) + `}`)
 	event(`{"subject":"` + attack.DeniedID + `","kind":"user","policy_version":"2022-03-09","accept_policy":true,"grants":` + answers("denied", append(asked, needed...)...) + `}`)
-	testLogs.reset()
-	return s, up
 }
 
 // target is the upstream of the attacks. Connections stay open, and requests
