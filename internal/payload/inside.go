@@ -50,7 +50,7 @@ type Cleaner interface {
 
 // maxInside bounds how deep texts may stand inside texts. What is deeper is
 // sealed.
-const maxInside = 12
+const maxInside = 8
 
 // maxOpened bounds how many values of a document may be open at once. Those that
 // come after are sealed.

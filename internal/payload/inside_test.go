@@ -126,6 +126,8 @@ func TestWhatIsInsideValues(t *testing.T) {
 		{"JSON in a root string", `"{\"imei\":1}"`, `"{}"`},
 		{"too deep", `{"x":1,"q":` + tooDeep + `}`, ""},
 		{"nearly JSON that names a category", `{"x":1,"a":"{'imei':'1'}"}`, `{"x":1}`},
+		{"nearly JSON whose quotes are in disorder", `{"x":1,"a":"{\"k: ,\"b\", \"imei: \"1\"}"}`, `{"x":1}`},
+		{"a multipart form", `{"x":1,"a":"--b\r\nContent-disposition: form-data; name=\"imei\"\r\n\r\n1\r\n--b--"}`, `{"x":1}`},
 		{"nearly JSON that names none", `{"x":1,"a":"{'b':'1'}"}`, `{"x":1}`},
 		{"what only begins like JSON", `{"a":"{name} wrote","b":"[1] see below","c":"{b:1"}`, `{"a":"{name} wrote","b":"[1] see below","c":"{b:1"}`},
 		{"JSON behind a byte order mark", `{"a":"\ufeff{\"imei\":1}"}`, "{\"a\":\"\ufeff{}\"}"},

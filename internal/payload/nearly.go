@@ -18,6 +18,22 @@ func isUTF7(text []byte) bool {
 	return false
 }
 
+// isMultipart reports whether a text is a multipart form (RFC 7578) inside a value.
+// Without the header that names its boundary nobody reads it for sure.
+func isMultipart(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if !bytes.HasPrefix(text, []byte("--")) {
+		return false
+	}
+	for line := range bytes.Lines(text) {
+		const name = "content-disposition:"
+		if len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return true
+		}
+	}
+	return false
+}
+
 // opensLikeJSON reports whether a text that is not JSON begins so much like it
 // that it must have been meant to be: with a member, or with elements of which
 // one is an object or of a codec.
@@ -72,8 +88,8 @@ func (s *Scan) opensLikeJSON(text []byte) bool {
 const minWrapped = 16
 
 // names reports whether something in a text that is nearly JSON reads like a key
-// that a category claims: in quotes, or behind a brace or a comma where there
-// are braces, and with ':' or '=' after it.
+// that a category claims: in quotes, of which the second may be missing where there
+// are braces, or behind a brace or a comma there, and with ':' or '=' after it.
 func (s *Scan) names(text []byte) bool {
 	if bytes.IndexByte(text, ':') < 0 && bytes.IndexByte(text, '=') < 0 {
 		return false
@@ -107,7 +123,7 @@ func (s *Scan) names(text []byte) bool {
 		}
 		opened := before == '"' || before == '\''
 		if after < len(text) && (text[after] == ':' || text[after] == '=' || text[after] == ';' && serialized) && len(word) <= DefaultLimits.Key &&
-			(opened && quoted || braces && !opened && (before == '{' || before == ',' || before == '(')) {
+			(opened && (quoted || braces) || braces && !opened && (before == '{' || before == ',' || before == '(')) {
 			e := s.m.lookup(word)
 			if e.class() != 0 && e.role()&roleKey == 0 || e.suffixes() != 0 {
 				return true

@@ -43,7 +43,7 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	if isUTF7(text) {
+	if isUTF7(text) || isMultipart(text) {
 		return in, Sealed
 	}
 	// A codec first: what it holds may show in it.
