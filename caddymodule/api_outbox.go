@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -100,7 +101,7 @@ func showOutbox(c *apiCall, _ []string) *Problem {
 
 // showDead: GET /outbox/{recipient}/dead
 func showDead(c *apiCall, params []string) *Problem {
-	const most = 1000
+	const most = 999 // a queue lists one more, which tells whether there is a next page
 	if problem := c.parameters("after", "limit"); problem != nil {
 		return problem
 	}
@@ -113,6 +114,9 @@ func showDead(c *apiCall, params []string) *Problem {
 		return problem
 	}
 	letters, err := o.Queue.Dead(c.Context(), params[0], c.URL.Query().Get("after"), int(limit)+1)
+	if errors.Is(err, outbox.ErrLetterID) {
+		return malformed("`after` is the id of a dead letter, such as `next` of the page before.", nil)
+	}
 	if err != nil {
 		return c.failed("outbox", err)
 	}

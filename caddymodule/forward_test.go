@@ -146,7 +146,8 @@ func TestForward(t *testing.T) {
 			if up := string(s.upstream.last(t).Body); !strings.Contains(up, canaryIMEI) || !strings.Contains(up, "198.51.100.77") {
 				t.Errorf("the upstream's copy: %s", up)
 			}
-			s.counted(t, `consentgate_outbox_records_total{outcome="delivered",recipient="adx"} 1`, `consentgate_outbox_waiting_records{recipient="adx"} 0`)
+			s.counted(t, `consentgate_outbox_records_total{outcome="delivered",recipient="adx"} 1`, `consentgate_outbox_waiting_records{recipient="adx"} 0`,
+				`consentgate_outbox_breaker{recipient="adx",state="closed"} 1`)
 		})
 	}
 }

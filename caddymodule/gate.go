@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -414,6 +415,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 		return next.ServeHTTP(w, r)
 	})
+}
+
+// caught logs a panic of what runs beside the request's own goroutine, where the
+// server does not catch it and it would be the end of the process. What it says may
+// hold a value, and is left out.
+func (g *Gate) caught(p any) {
+	g.logger.Error("a panic, for which a message is refused", zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
 }
 
 // listed reports whether the media type is one that Media lists.

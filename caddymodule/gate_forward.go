@@ -10,17 +10,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/consentgate/consentgate/internal/consent"
 	"github.com/consentgate/consentgate/internal/outbox"
@@ -204,10 +201,9 @@ func (v *visit) accept(w http.ResponseWriter) *accepting {
 	ctx, all := v.r.Context(), v.outgoing
 	go func() {
 		defer close(a.kept)
-		// The server would have caught this, were it not for the goroutine.
 		defer func() {
 			if p := recover(); p != nil {
-				v.g.logger.Error("keeping records panicked", zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
+				v.g.caught(p)
 			}
 		}()
 		a.problem = keep(ctx, all)

@@ -124,7 +124,13 @@ func (v *visit) toClient(text bool, msg []byte) ([]byte, error) {
 
 // inspect rewrites one message of a WebSocket. The subject's state is looked at
 // anew for each, so that a withdrawal holds at once.
-func (v *visit) inspect(j judge, text bool, msg []byte) ([]byte, error) {
+func (v *visit) inspect(j judge, text bool, msg []byte) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.g.caught(p) // it is a proxy that copies
+			out, err = nil, errRefused
+		}
+	}()
 	out, rep, p := j.message(text, msg)
 	j.refresh()
 	if p != nil {

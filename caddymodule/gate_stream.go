@@ -88,6 +88,12 @@ func (w *window) free() {
 // next reads a window and puts what may go of it into out. After the last line,
 // and after an error, s.err is set.
 func (s *lineStream) next() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.g.caught(p) // it is a transport that reads
+			s.fail(unreadableText("the body could not be read to its end"))
+		}
+	}()
 	s.refresh()
 	w, err := s.gather()
 	defer func() { w.free() }()

@@ -150,9 +150,9 @@ func (a *App) startPartners(e *engine) error {
 		settings := p.of.partner()
 		transport := p.transport()
 		settings.Transport = transport
-		d, err := deliver.New(o.Queue, settings, p.recheck, deliver.Options{
-			Observer: partnerObserver{a.metrics, p.of.Recipient}, Log: a.logger.Named("forward"),
-		})
+		observer := partnerObserver{a.metrics, p.of.Recipient}
+		observer.BreakerChanged("closed") // as it begins; it tells of changes alone
+		d, err := deliver.New(o.Queue, settings, p.recheck, deliver.Options{Observer: observer, Log: a.logger.Named("forward")})
 		if err != nil {
 			a.stopPartners()
 			return fmt.Errorf("forward %s: %w", p.of.Recipient, err)

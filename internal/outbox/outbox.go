@@ -25,6 +25,8 @@ var (
 	ErrFull = errors.New("the outbox is full")
 	// ErrLost: another consumer holds the partition by now.
 	ErrLost = errors.New("the lease of the partition is lost")
+	// ErrLetterID: what was given as the id of a dead letter is none.
+	ErrLetterID = errors.New("no dead letter has such an ID")
 	// ErrClosed: the queue is closed.
 	ErrClosed = errors.New("the outbox is closed")
 )
@@ -108,7 +110,8 @@ type Queue interface {
 	Stats(ctx context.Context, partner string) (Stats, error)
 
 	// Dead lists dead letters, oldest first, behind the id given ("": from the
-	// first), at most limit of them.
+	// first), at most limit of them, and a thousand at most. ErrLetterID means
+	// that the id is none.
 	Dead(ctx context.Context, partner string, after string, limit int) ([]DeadLetter, error)
 
 	// Replay puts dead letters back at the end of the partner's queue, with the

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -57,7 +56,7 @@ func (q *Queue) Dead(ctx context.Context, partner, after string, limit int) ([]o
 	if after != "" {
 		var ok bool
 		if last, ok = parseID(after); !ok {
-			return nil, errors.New("the embedded outbox: no dead letter has such an ID")
+			return nil, fmt.Errorf("the embedded outbox: %w", outbox.ErrLetterID)
 		}
 	}
 	var list []outbox.DeadLetter

@@ -3,7 +3,6 @@ package redisqueue
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -87,7 +86,7 @@ func (q *Queue) Dead(ctx context.Context, partner, after string, limit int) ([]o
 	if after != "" {
 		var ok bool
 		if last, ok = parseLetterID(after); !ok {
-			return nil, errors.New("redis outbox: no dead letter has such an ID")
+			return nil, fmt.Errorf("redis outbox: %w", outbox.ErrLetterID)
 		}
 	}
 	if limit = min(limit, maxListed); limit <= 0 {
