@@ -9,23 +9,24 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Every commit writes the list of the file's free pages, 8 bytes for each: after a
-// backlog of 100 MB has come and gone that is 400 KB, and ten times the CPU time of
-// a commit, until the end of time. bbolt gives no page back to the file system. So a
-// file that is almost empty is written anew.
+// Every commit writes the list of the file's free pages, 8 bytes for each: once a
+// backlog of 100 MB has come and gone that is 400 KB, and nine times the CPU time of
+// a commit, for good. bbolt gives no page back to the file system. So a file that is
+// almost empty is written anew.
 const (
 	defaultSpare = 32 << 20
-	sparePerUsed = 8        // as many times as what is in use must be free
-	maxCopied    = 64 << 20 // bytes: everything waits for the copy
+	sparePerUsed = 32       // as many times as what is in use must be free
+	maxCopied    = 32 << 20 // bytes: everything waits for the copy
 )
 
 // newSuffix is that of the file that is to take the old one's place.
 const newSuffix = ".new"
 
 // Compact writes the file anew if almost all of it is free, and reports whether it
-// did. All that would read or write meanwhile waits: for some ms, and for half a
-// second at worst. After an error the file is as it was, and is not tried again; if
-// even that cannot be said, every later call fails. Whoever uses DB must not call it.
+// did. All that would read or write meanwhile waits: for some ms, or some hundred
+// where that much is in use. After an error the file is as it was, and that is not
+// tried again; where even that cannot be said, the file is closed, and every later call
+// fails. Whoever uses DB must not call it.
 func (f *File) Compact() (done bool, err error) {
 	if f.tried.Load() || !f.sparse() {
 		return false, nil
