@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -29,8 +31,12 @@ var (
 
 // File is an open file. Use Open to make one.
 type File struct {
-	db    *bolt.DB
-	group group
+	path    string
+	opts    Options
+	current atomic.Pointer[bolt.DB]
+	swap    sync.RWMutex // held to change current, and shared by all that use it
+	tried   atomic.Bool  // Compact has failed
+	group   group
 }
 
 // Options say how a file is opened.
@@ -38,6 +44,9 @@ type Options struct {
 	// Timeout is how long Open waits for another process to let go of the file.
 	// Default: 2 s.
 	Timeout time.Duration
+	// Spare is how many bytes of free pages are too many (see Compact). Default:
+	// 32 MiB.
+	Spare int64
 }
 
 // Open opens the file at path and makes it, with its directory, if it is not
@@ -48,31 +57,72 @@ func Open(path string, opts Options, prepare func(*bolt.Tx) error) (*File, error
 	if opts.Timeout <= 0 {
 		opts.Timeout = 2 * time.Second
 	}
+	if opts.Spare <= 0 {
+		opts.Spare = defaultSpare
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	var f File
-	err := guard(func() (err error) {
-		// The list of free pages is in the file (no NoFreelistSync): where it is
-		// not, bbolt looks for them in a goroutine of its own, and one damaged
-		// page is a panic that nobody can catch.
-		f.db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:      opts.Timeout,
-			FreelistType: bolt.FreelistMapType,
-		})
-		return err
-	})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s %w", path, ErrLocked)
+	f := File{path: path, opts: opts}
+	for deadline := time.Now().Add(opts.Timeout); ; {
+		db, current, err := f.open()
+		if errors.Is(err, berrors.ErrTimeout) || err == nil && !current && time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s %w", path, ErrLocked)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if current {
+			f.current.Store(db)
+			break
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	// A copy that was never finished.
+	if err := os.Remove(path + newSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	if err := errors.Join(os.Chmod(path, 0o600), f.Update(prepare), syncDir(dir)); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.db.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	return &f, nil
+}
+
+// open opens the file and has its lock. It is not the current one, and is closed
+// again, where Compact has put another in its place while this one waited for the
+// lock: what is written to it nobody would find.
+func (f *File) open() (db *bolt.DB, current bool, err error) {
+	var file *os.File
+	err = guard(func() (err error) {
+		db, err = bolt.Open(f.path, 0o600, f.options(func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			var err error
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		}))
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	opened, err := file.Stat()
+	if err == nil {
+		var named os.FileInfo
+		if named, err = os.Stat(f.path); err == nil && os.SameFile(opened, named) {
+			return db, true, nil
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // it was moved away, or deleted
+	}
+	return nil, false, errors.Join(err, db.Close())
+}
+
+// options are those of every file. open, where given, opens it.
+func (f *File) options(open func(string, int, os.FileMode) (*os.File, error)) *bolt.Options {
+	// The list of free pages is in the file (no NoFreelistSync): where it is not,
+	// bbolt looks for them in a goroutine of its own, and one damaged page is a
+	// panic that nobody can catch.
+	return &bolt.Options{Timeout: f.opts.Timeout, FreelistType: bolt.FreelistMapType, OpenFile: open}
 }
 
 // syncDir makes the name of a new file durable: what was acknowledged in a file
@@ -87,22 +137,30 @@ func syncDir(dir string) error {
 
 // DB returns the file for what this package does not do. Its panics over
 // damaged pages are the caller's then.
-func (f *File) DB() *bolt.DB { return f.db }
+func (f *File) DB() *bolt.DB { return f.current.Load() }
 
 // View reads in one transaction.
 func (f *File) View(read func(*bolt.Tx) error) error {
-	return guard(func() error { return f.db.View(read) })
+	f.swap.RLock()
+	defer f.swap.RUnlock()
+	return guard(func() error { return f.current.Load().View(read) })
 }
 
 // Update writes in a transaction of its own. Commit is the way for what others
 // do at the same time.
 func (f *File) Update(write func(*bolt.Tx) error) error {
-	return guard(func() error { return f.db.Update(write) })
+	f.swap.RLock()
+	defer f.swap.RUnlock()
+	return guard(func() error { return f.current.Load().Update(write) })
 }
 
 // Close waits for transactions that are under way, and closes the file. Closing
 // again does nothing.
-func (f *File) Close() error { return f.db.Close() }
+func (f *File) Close() error {
+	f.swap.Lock()
+	defer f.swap.Unlock()
+	return f.current.Load().Close()
+}
 
 // guard runs a transaction. bbolt panics over pages that make no sense; that
 // must be the end of the call, not of the gateway.

@@ -12,8 +12,8 @@ func BenchmarkQueue(b *testing.B) {
 	queuetest.Bench(b, place{path: filepath.Join(b.TempDir(), "outbox.db")})
 }
 
-// A file that once held much has a long list of free pages, which every commit
-// writes.
+// A file that once held much had a long list of free pages, which every commit wrote:
+// it is written anew once it is almost empty.
 func BenchmarkQueueAfterABacklog(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "outbox.db")
 	q := open(b, path, Options{})

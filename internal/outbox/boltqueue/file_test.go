@@ -201,3 +201,33 @@ func TestTheFileDoesNotGrowWithoutEnd(t *testing.T) {
 		t.Errorf("%d bytes after 10 rounds, %d after 60", early, late)
 	}
 }
+
+// Nor does it stay large once a backlog has gone: every commit would write the list of
+// its free pages.
+func TestTheFileIsSmallAgainAfterABacklog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "outbox.db")
+	q := open(t, path, Options{})
+	l := hold(t, q)
+	const rounds = 20
+	for i := range rounds {
+		enter(t, q, some(i*1000, 1000, 1000))
+	}
+	for i := range rounds {
+		rs, err := l.Batch(t.Context(), soon)
+		if err != nil || len(rs) != 1000 || rs[0].Key != fmt.Sprint(i*1000) {
+			t.Fatalf("%d records, %v", len(rs), err)
+		}
+		if err := l.Done(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > 8<<20 {
+		t.Errorf("%d bytes, %v", info.Size(), err)
+	}
+	enter(t, q, some(rounds*1000, 1, 10))
+	q.Close()
+	q = open(t, path, Options{})
+	if rs, err := hold(t, q).Batch(t.Context(), outbox.Limit{Count: 1}); err != nil || len(rs) != 1 || rs[0].Key != fmt.Sprint(rounds*1000) {
+		t.Errorf("%v, %v", rs, err)
+	}
+}

@@ -257,10 +257,13 @@ func (l *lease) Done(ctx context.Context, dead map[int]outbox.Verdict) error {
 		}
 		return nil, l.done(tx, r, dead)
 	})
-	if err == nil {
-		l.batch = nil
+	if err != nil {
+		return named(err)
 	}
-	return named(err)
+	l.batch = nil
+	// After a backlog. Where it fails, commits stay slow and nothing else.
+	_, _ = l.q.file.Compact()
+	return nil
 }
 
 func (l *lease) done(tx *bolt.Tx, r row, dead map[int]outbox.Verdict) error {
