@@ -537,3 +537,65 @@ func (a *forwardAttack) underivable(t *testing.T, subjects []string, pseudonyms 
 		}
 	}
 }
+
+// Each line of a stream has a key of its own, and a repetition repeats them: two
+// records under one key are one record to a partner, and one of them is lost.
+func TestForwardKeysOfAStream(t *testing.T) {
+	p := startPartner(t)
+	s := startForwarding(t, p, forwarding(embedded, "", "keyed"))
+	s.accept(t, "u1")
+	const lines = windowLines + 10 // more than one window
+	body := ""
+	for n := range lines {
+		body += fmt.Sprintf(`{"id":"%d"}`, n) + "\n"
+	}
+	for range 2 {
+		if r := s.do("POST", "/v1/a", body, "Content-Type", "application/x-ndjson", "X-User-ID", "u1", "Idempotency-Key", `"k1"`); r.Status != http.StatusOK {
+			t.Fatalf("%d %s", r.Status, r.Body)
+		}
+	}
+	of := map[string]string{}
+	for _, one := range p.records(t, 2*lines) {
+		var r struct {
+			ID     string
+			Record struct{ ID string }
+		}
+		if err := json.Unmarshal([]byte(one), &r); err != nil {
+			t.Fatal(err)
+		}
+		if was, known := of[r.ID]; known && was != r.Record.ID {
+			t.Fatalf("records %s and %s have one key", was, r.Record.ID)
+		}
+		of[r.ID] = r.Record.ID
+	}
+	if len(of) != lines {
+		t.Errorf("%d keys for %d records that came twice", len(of), lines)
+	}
+}
+
+// What names the category of a value goes with it, so that the value can still be
+// taken out when its consent has gone.
+func TestForwardNamedValuesAreKnownWhenTheyLeave(t *testing.T) {
+	p := startPartner(t)
+	var status atomic.Int32
+	status.Store(http.StatusServiceUnavailable)
+	p.answer = switched(&status)
+	s := startForwarding(t, p, forwarding(embedded, "", "retry 10ms 20ms\n\t\t\t\tbreaker 1000 10ms"))
+	s.accept(t, "u1")
+	s.decides(t, "u1", "ads.personalise", "adx", "granted")
+	if n := s.bring(t, "u1", `{"id":"r","attrs":[{"name":"oaid","value":"9f7a8a90-56a2-4fcb-b6a3-1c8f0e2d7b11"},{"name":"model","value":"Pixel"}]}`); n != http.StatusOK {
+		t.Fatalf("%d", n)
+	}
+	eventually(t, "the partner has answered 503", func() bool { return len(p.got()) > 2 })
+	if got := p.got()[0].Records[0]; !strings.Contains(got, `{"name":"oaid","value":"`) || strings.Contains(got, "9f7a8a90") {
+		t.Errorf("before: %s", got)
+	}
+	s.decides(t, "u1", "ads.personalise", "adx", "withdrawn")
+	before := len(p.got())
+	eventually(t, "it has posted again", func() bool { return len(p.got()) > before+2 })
+	p.taken()
+	status.Store(0)
+	if got := p.records(t, 1)[0]; strings.Contains(got, `"oaid","value"`) || !strings.Contains(got, `{"name":"model","value":"Pixel"}`) {
+		t.Errorf("after it was withdrawn: %s", got)
+	}
+}

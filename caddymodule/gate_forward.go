@@ -36,8 +36,9 @@ type ingest struct {
 }
 
 // ingests returns what each partner is to get of a message, each record in the
-// release of its own subject, as it came in.
-func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
+// release of its own subject, as it came in. before is how many records of the
+// same body came before those of this scan.
+func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Problem) {
 	if len(j.ln.forwards) == 0 {
 		return nil, nil
 	}
@@ -58,6 +59,7 @@ func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
 				who = n
 			}
 			if r, ok := j.ingest(f, scan, n, ru.people[who], &ru.verdicts[who], &places, who); ok {
+				r.Key = j.recordKey(f.rules.Recipient().ID, r.Subject, before+n)
 				in.records = append(in.records, r)
 			}
 		}
@@ -68,7 +70,8 @@ func (j judge) ingests(scan *payload.Scan, ru ruling) ([]ingest, *Problem) {
 	return all, nil
 }
 
-// ingest returns record n as a partner may have it; ok is false where it may not.
+// ingest returns record n as a partner may have it, but for its key; ok is false
+// where it may not.
 func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Subject, verdict *Verdict, places *places, at int) (outbox.Record, bool) {
 	now := time.Now()
 	rel := f.rules.Release(verdict.Permits, "")
@@ -101,7 +104,6 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 		subject = who.Device
 	}
 	return outbox.Record{
-		Key:     j.recordKey(recipient.ID, subject, n),
 		Subject: string(subject),
 		Release: under,
 		Body:    slices.Clone(body), // it may be a slice of the request's
@@ -109,15 +111,15 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 	}, true
 }
 
-// recordKey returns the idempotency key of a record: a random one, or, where the
+// recordKey returns the idempotency key of record n of a body: a random one, or, where the
 // client repeats a request with an Idempotency-Key, the same again. It is this
 // partner's own, so that no two of them can join what they got by it.
-func (j judge) recordKey(recipient string, subject consent.ID, n int) string {
+func (j judge) recordKey(recipient, subject string, n int) string {
 	sum := make([]byte, sha256.Size)
 	key := j.r.Header.Get("Idempotency-Key")
 	if secret := j.g.app.derivedKey("outbox record key"); key != "" && secret != nil {
 		mac := hmac.New(sha256.New, secret)
-		for _, part := range []string{recipient, string(subject), key, j.r.Method, j.r.URL.Path} {
+		for _, part := range []string{recipient, subject, key, j.r.Method, j.r.URL.Path} {
 			mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 			mac.Write([]byte(part))
 		}

@@ -207,7 +207,7 @@ func (s *lineStream) process(w *window) *Problem {
 		ru := s.ruling(scan, own, n)
 		ru.people, ru.verdicts = w.people[at:at+n], own
 		at += n
-		in, p := s.ingests(scan, ru)
+		in, p := s.ingests(scan, ru, s.count)
 		if p != nil {
 			return p
 		}

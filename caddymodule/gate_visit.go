@@ -98,7 +98,7 @@ func (v *visit) decideWhole() *Problem {
 	if p = v.decideBeside(ruling.envelope); p != nil {
 		return p
 	}
-	v.outgoing, p = v.ingests(m.scan, ruling)
+	v.outgoing, p = v.ingests(m.scan, ruling, 0)
 	return p
 }
 
