@@ -175,6 +175,7 @@ value: // src[i:] is white space and a value
 			if record == none && (opensRecords || f.records) && !inner.records {
 				// Where an array of records is due, an object is one record.
 				record = s.open(i)
+				s.Records[record].governed = f.governed
 				whose = s.Records[record].number
 				inner.path = m.paths.record
 				inner.sym, inner.above = 0, none
@@ -308,7 +309,7 @@ element: // src[i:] is white space and an element of the array f
 	if f.records {
 		i = skipSpace(src, i)
 		record = s.open(i)
-		s.Records[record].element = true
+		s.Records[record].element, s.Records[record].governed = true, f.governed
 		whose = s.Records[record].number
 		path = m.paths.record
 	}
