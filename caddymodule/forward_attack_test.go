@@ -599,3 +599,23 @@ func TestForwardNamedValuesAreKnownWhenTheyLeave(t *testing.T) {
 		t.Errorf("after it was withdrawn: %s", got)
 	}
 }
+
+// An exemption that a gate invokes is for what its upstream does: no case of clause
+// 5 is one of advertising, so nothing goes to a partner on the strength of it.
+func TestForwardInvokesNoExemption(t *testing.T) {
+	p := startPartner(t)
+	s := startForwarding(t, p, forwarding(embedded, "exempt legal.crime", ""))
+	s.accept(t, "u1")
+	for _, user := range []string{"stranger", "u1"} {
+		if n := s.bring(t, user, bidRequest); n != http.StatusOK {
+			t.Fatalf("%d", n)
+		}
+		if up := string(s.upstream.last(t).Body); !strings.Contains(up, canaryIMEI) {
+			t.Fatalf("the exemption is not in force: %s", up)
+		}
+	}
+	s.counted(t, `consentgate_outbox_waiting_records{recipient="adx"} 0`)
+	if got := p.records(t, 1); len(got) != 1 || strings.Contains(got[0], canaryIMEI) || strings.Contains(got[0], "to nobody") || strings.Contains(got[0], "23.10662") {
+		t.Errorf("arrived: %q", got)
+	}
+}

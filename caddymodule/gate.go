@@ -43,7 +43,8 @@ type Gate struct {
 	// The purposes that this route serves. Default: all of the recipient's.
 	Purposes []string `json:"purposes,omitempty"`
 
-	// The exemptions of the policy that this route invokes. Default: none.
+	// The exemptions of the policy that this route invokes. They hold for its upstream
+	// and its responses, and never for what is forwarded. Default: none.
 	Exempt []string `json:"exempt,omitempty"`
 
 	// The path, in a JSON body, of the array that holds the records of many
@@ -290,7 +291,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 	var err error
 	specs := []rules.RouteSpec{{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt}}
 	for _, f := range g.Forward {
-		specs = append(specs, rules.RouteSpec{Recipient: f.Recipient, Purposes: f.Purposes, Exempt: g.Exempt})
+		specs = append(specs, rules.RouteSpec{Recipient: f.Recipient, Purposes: f.Purposes})
 	}
 	rt.up, err = newLane(cur, g.Subject, g.Device, g.Records, specs...)
 	if err != nil {
@@ -303,7 +304,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if r.Recipient().Per != "" {
 			return nil, fmt.Errorf("forward %s: nobody can tell which party behind it a record is for: forward to a recipient without per", r.Recipient().ID)
 		}
-		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, exempt: g.Exempt})
+		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes})
 	}
 	for _, pattern := range g.Paths {
 		r, err := parsePath(pattern, p)
