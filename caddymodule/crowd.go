@@ -65,7 +65,7 @@ func (r *kanonRule) vector(levels []int) *payload.Vector {
 			actions[p.Category] = payload.Action{Op: payload.Drop}
 		}
 	}
-	v := r.plan.Matcher.NewVector(actions, payload.Judgement{Unknown: payload.Pass, Keep: -1, Looks: payload.Off})
+	v := r.plan.Matcher.NewVector(actions, payload.Judgement{Unknown: payload.Pass, Keep: -1})
 	r.vectors[key] = v // one for each way to generalise: 64 at most
 	return v
 }
@@ -99,14 +99,14 @@ func (r *kanonRule) record(e *exit, subject string, body []byte) (kanon.Record, 
 
 var errUnreadableRecord = errors.New("a record in the outbox cannot be read")
 
-// value returns all values of a category in a record, as one; nil for none.
+// value returns all that a record shows of a category, as one; nil for nothing.
 func (r *kanonRule) value(c payload.Category, body []byte) (value []byte, err error) {
 	scan, err := r.plan.Matcher.Scan(body, payload.DefaultLimits)
 	if err != nil {
 		return nil, errUnreadableRecord
 	}
 	defer scan.Free()
-	scan.Values(c, func(_ int, text []byte) {
+	scan.Shown(c, func(text []byte) {
 		value = binary.AppendUvarint(value, uint64(len(text)))
 		value = append(value, text...)
 	})

@@ -23,6 +23,7 @@ type partnerStub struct {
 	mu     sync.Mutex
 	posts  []delivered
 	answer func(n int, w http.ResponseWriter) bool // nil, or true: 200
+	check  func(record string)                     // nil, or called for each as it arrives
 }
 
 // delivered is one POST that a partner has got.
@@ -71,8 +72,13 @@ func (p *partnerStub) serve(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	n := len(p.posts)
 	p.posts = append(p.posts, got)
-	answer := p.answer
+	answer, check := p.answer, p.check
 	p.mu.Unlock()
+	for _, r := range got.Records {
+		if check != nil {
+			check(r)
+		}
+	}
 	if answer != nil && !answer(n, w) {
 		return
 	}

@@ -44,7 +44,8 @@ type Gate struct {
 	// The purposes that this route serves. Default: all of the recipient's.
 	Purposes []string `json:"purposes,omitempty"`
 
-	// The exemptions of the policy that this route invokes. Default: none.
+	// The exemptions of the policy that this route invokes. They hold for its upstream
+	// and its responses, and never for what is forwarded. Default: none.
 	Exempt []string `json:"exempt,omitempty"`
 
 	// The path, in a JSON body, of the array that holds the records of many
@@ -295,7 +296,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 	var err error
 	specs := []rules.RouteSpec{{Recipient: g.Recipient, Purposes: g.Purposes, Exempt: g.Exempt}}
 	for _, f := range g.Forward {
-		specs = append(specs, rules.RouteSpec{Recipient: f.Recipient, Purposes: f.Purposes, Exempt: g.Exempt})
+		specs = append(specs, rules.RouteSpec{Recipient: f.Recipient, Purposes: f.Purposes})
 	}
 	rt.up, err = newLane(cur, g.Subject, g.Device, g.Records, specs...)
 	if err != nil {
@@ -312,7 +313,7 @@ func (g *Gate) makeRoute(cur *Current) (*route, error) {
 		if err != nil {
 			return nil, fmt.Errorf("forward %s: record_ids: %w", r.Recipient().ID, err)
 		}
-		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, exempt: g.Exempt, ids: ids})
+		rt.up.forwards = append(rt.up.forwards, forwardLane{partner: g.partners[i], rules: r, purposes: specs[i+1].Purposes, ids: ids})
 	}
 	for _, pattern := range g.Paths {
 		r, err := parsePath(pattern, p)

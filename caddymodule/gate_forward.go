@@ -25,12 +25,12 @@ import (
 	"github.com/consentgate/consentgate/rules"
 )
 
-// forwardLane is one more way that records take: what a partner gets.
+// forwardLane is one more way that records take: what a partner gets. It invokes no
+// exemption: those of the gate are for its upstream.
 type forwardLane struct {
 	partner  *partner
 	rules    *rules.Route
 	purposes []string
-	exempt   []string
 	ids      *recordIDs // nil: they stay
 }
 
@@ -109,7 +109,7 @@ func (j judge) ingest(f *forwardLane, scan *payload.Scan, n int, who consent.Sub
 		return outbox.Record{}, false
 	}
 	decision, _ := f.rules.Decision(rel)
-	under, err := json.Marshal(releasedUnder{Decision: decision, User: who.User, Device: who.Device, Purposes: f.purposes, Exempt: f.exempt})
+	under, err := json.Marshal(releasedUnder{Decision: decision, User: who.User, Device: who.Device, Purposes: f.purposes})
 	if err != nil {
 		return outbox.Record{}, false
 	}

@@ -21,9 +21,8 @@ type releasedUnder struct {
 	rules.Decision
 	User   consent.ID `json:"u,omitempty"`
 	Device consent.ID `json:"d,omitempty"`
-	// The route's; nil purposes are all of the recipient's.
+	// The route's; nil are all of the recipient's.
 	Purposes []string `json:"s,omitempty"`
-	Exempt   []string `json:"x,omitempty"`
 }
 
 // exit is one route as records take it when they leave: each is a document of its
@@ -34,8 +33,7 @@ type exit struct {
 	kanon *kanonRule // nil: the recipient asks for none
 }
 
-// exits are the routes to one partner under one policy, by purposes and
-// exemptions.
+// exits are the routes to one partner under one policy, by purposes.
 type exits struct {
 	of *Current
 	mu sync.Mutex
@@ -46,24 +44,21 @@ type exits struct {
 const maxExits = 64
 
 func (x *exits) get(recipient string, under *releasedUnder) (*exit, error) {
-	key := strings.Join(under.Purposes, " ") + "|" + strings.Join(under.Exempt, " ")
+	key := strings.Join(under.Purposes, " ")
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if e := x.by[key]; e != nil {
 		return e, nil
 	}
 	p := x.of.Policy
-	// A purpose or an exemption that the policy knows no more permits nothing.
-	known := func(names []string, all []string) []string {
-		return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(all, n) })
-	}
 	rec := p.Recipient(recipient)
 	if rec == nil {
 		return nil, errNoRecipient
 	}
-	spec := rules.RouteSpec{Recipient: recipient, Exempt: known(under.Exempt, exemptionsOf(p))}
+	spec := rules.RouteSpec{Recipient: recipient}
 	if under.Purposes != nil {
-		spec.Purposes = known(under.Purposes, rec.Purposes)
+		// One that the policy knows no more permits nothing.
+		spec.Purposes = slices.DeleteFunc(slices.Clone(under.Purposes), func(n string) bool { return !slices.Contains(rec.Purposes, n) })
 	}
 	plan, err := p.Plan(rules.Inbound{Opener: opener{}, Cleaner: cleaner{}}, spec)
 	if err != nil {
@@ -78,13 +73,6 @@ func (x *exits) get(recipient string, under *releasedUnder) (*exit, error) {
 	}
 	x.by[key] = e
 	return e, nil
-}
-
-func exemptionsOf(p *rules.Policy) (ids []string) {
-	for _, x := range p.Exemptions() {
-		ids = append(ids, x.ID)
-	}
-	return ids
 }
 
 var errNoRecipient = errors.New("the policy in force has no such recipient: its records wait until it has, or until they are dropped")

@@ -58,8 +58,11 @@ func (s *Scan) both(a, b Class) Class {
 }
 
 // namePairs gives the values of the closing object f the class of the name
-// beside them.
+// beside them, and tells the name which value it is of.
 func (s *Scan) namePairs(f *frame) {
+	if f.named != 0 && f.namer > 0 {
+		s.Hits[f.namer-1].Mate = f.pair
+	}
 	for h := f.pair; h != none; {
 		hit := &s.Hits[h]
 		h, hit.Mate = hit.Mate, none

@@ -236,7 +236,7 @@ func (s *Scan) field(f *frame, rawName []byte, h Hit, kind fieldKind) {
 	if h.role&rolePairName != 0 {
 		if text, _, ok := s.value(h.Start, h.End, &s.text); ok {
 			if e := m.lookup(text); e.class() != 0 && e.role()&roleKey == 0 {
-				f.named = s.both(f.named, e.class())
+				f.named, f.namer = s.both(f.named, e.class()), hit+1
 			}
 		}
 	}

@@ -16,6 +16,7 @@ type frame struct {
 	sym      uint16 // number of the key that leads here
 	above    int16  // frame of the object that has this key; none: the record starts here
 	named    Class  // what the name beside a value says
+	namer    int32  // the hit of that name, counted from 1; 0: it has none
 	object   bool
 	governed bool // a category governs all in here
 	numbers  int8 // of an array: how many numbers it holds, if fewer than 3
@@ -138,7 +139,7 @@ value: // src[i:] is white space and a value
 			}
 			if r&rolePairName != 0 && f.object {
 				if e := s.lookup(src, start+1, i-1); e.class() != 0 && e.role()&roleKey == 0 {
-					f.named = s.both(f.named, e.class())
+					f.named, f.namer = s.both(f.named, e.class()), hit+1
 				}
 			}
 		case c == '-' || c-'0' <= 9:
@@ -174,6 +175,7 @@ value: // src[i:] is white space and a value
 			if record == none && (opensRecords || f.records) && !inner.records {
 				// Where an array of records is due, an object is one record.
 				record = s.open(i)
+				s.Records[record].governed = f.governed
 				whose = s.Records[record].number
 				inner.path = m.paths.record
 				inner.sym, inner.above = 0, none
@@ -307,7 +309,7 @@ element: // src[i:] is white space and an element of the array f
 	if f.records {
 		i = skipSpace(src, i)
 		record = s.open(i)
-		s.Records[record].element = true
+		s.Records[record].element, s.Records[record].governed = true, f.governed
 		whose = s.Records[record].number
 		path = m.paths.record
 	}

@@ -3,11 +3,12 @@ package payload
 // ApplyRecord returns the record of that number, below Len, as one recipient may
 // have it, apart from all else in the document: a slice of the text that it stands
 // in when nothing changes, else what is appended to dst[:0], which may be nil. ok
-// is false for a record that blocks, for one that goes as a whole, and for one that
-// is no JSON object or array.
+// is false for a record that blocks, for one that goes as a whole, for one that is
+// no JSON object or array, and for one that stands in what some category governs:
+// once it is apart, nobody would know that any more.
 func (s *Scan) ApplyRecord(dst []byte, number int, p Part) (out []byte, rep Report, ok bool) {
 	in, r := s.record(number)
-	if r == nil || in.syn != synJSON {
+	if r == nil || in.syn != synJSON || r.governed {
 		return nil, rep, false
 	}
 	start, end := skipSpace(in.Src, int(r.Start)), int(r.End)

@@ -25,6 +25,8 @@ func TestApplyRecord(t *testing.T) {
 		{"a record that a category governs as a whole does not go", func(s *Spec) {
 			s.Records = "imei"
 		}, `{"imei":{"n":1}}`, []string{""}},
+		{"a record in what a category governs does not go", func(s *Spec) { s.Records = "**.batch" },
+			`{"a":{"batch":[{"n":1}]},"imei":{"batch":[{"n":2}]},"model":{"b":{"batch":{"n":3}}},"b":{"batch":{"n":4}}}`, []string{`{"n":1}`, "", "", `{"n":4}`}},
 		{"positions belong to their record", split, `{"batch":[{"lat":1.5,"lng":2.5},{"lat":3.5},{"lng":4.5,"lat":5.5}]}`,
 			[]string{`{"lat":1,"lng":2}`, `{}`, `{"lng":4,"lat":5}`}},
 		{"what is written is written into each", func(s *Spec) {
@@ -80,5 +82,25 @@ func TestApplyRecordInside(t *testing.T) {
 		if out, _, ok := s.ApplyRecord(nil, i, p); !ok || string(out) != want {
 			t.Errorf("record %d: %q %v, want %s", i, out, ok, want)
 		}
+	}
+}
+
+// So are those whose text stands in what a category governs, and they do not go.
+func TestApplyRecordInsideWhatIsGoverned(t *testing.T) {
+	m := insideMatcher(t, func(s *Spec) { s.Records = "**.batch" })
+	for src, want := range map[string]bool{
+		`{"data":` + quoted(b64(`{"batch":[{"n":1}]}`)) + `}`: true,
+		`{"imei":` + quoted(b64(`{"batch":[{"n":1}]}`)) + `}`: false,
+	} {
+		s, err := m.Scan([]byte(src), DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range s.Len() {
+			if out, _, ok := s.ApplyRecord(nil, i, Part{m.NewVector(testActions, Judgement{Keep: -1}), &Params{}}); ok != want {
+				t.Errorf("record %d of %s: %q %v", i, src, out, ok)
+			}
+		}
+		s.Free()
 	}
 }

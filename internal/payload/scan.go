@@ -38,6 +38,7 @@ type Record struct {
 	lo, hi     int32 // its hits
 	number     int   // among all records of the document
 	element    bool  // of an array
+	governed   bool  // a category governs something around it
 }
 
 // ID is a value that names whom a record is about.

@@ -135,7 +135,7 @@ func (w *splice) hits(lo, hi int32, p Part) bool {
 			switch {
 			case v.governs[class] || v.governs[h.Path]:
 				w.gov = max(w.gov, int(h.End))
-			case v.judge.Unknown != Pass && int(h.Start) >= w.gov && !v.kept[h.Path] && h.role&roleWhole == 0 && !w.container(h):
+			case v.judge.Unknown != Pass && int(h.Start) >= w.gov && !v.kept[h.Path] && h.role&roleWhole == 0 && !w.container(h) && !w.names(h, v):
 				w.rep.Unknown++
 				w.drop(h)
 				i++
@@ -168,6 +168,18 @@ func (w *splice) hits(lo, hi int32, p Part) bool {
 		i = h.Next
 	}
 	return true
+}
+
+// names reports whether a value that passes, or some of it, is known by this name
+// beside it. Without the name, nobody who looks at what was released would know any
+// more what the value is: neither its receiver, nor we where consent has changed.
+func (w *splice) names(h *Hit, v *Vector) bool {
+	if h.role&rolePairName == 0 || h.Mate == none {
+		return false
+	}
+	value := &w.s.Hits[h.Mate]
+	op, _ := v.decide(value.Class, value.Path)
+	return v.governs[value.Class] && op <= Transform
 }
 
 // found returns the class of a hit that was found by its looks, as far as this

@@ -15,6 +15,8 @@ type values struct {
 	c    Category
 	want []int8 // by class: whether it holds the category; 0: not looked yet
 	f    func(record int, text []byte)
+
+	whole bool // see Shown
 }
 
 // of goes through the hits of one text.
@@ -33,11 +35,15 @@ func (v *values) hits(s *Scan, lo, hi int32, record int) {
 	for i := lo; i < hi; i++ {
 		h := &s.Hits[i]
 		class := h.Class
-		if h.role&roleFound != 0 {
+		if h.role&roleFound != 0 && !v.whole {
 			class = 0
 		}
 		if v.holds(s.m, class) || v.holds(s.m, h.Path) {
-			v.scalars(s, h, record)
+			if v.whole {
+				v.all(s, i)
+			} else {
+				v.scalars(s, h, record)
+			}
 		}
 		if h.Inside != none {
 			if in := s.insides[h.Inside].scan; in != nil {
