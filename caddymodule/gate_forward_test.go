@@ -32,7 +32,7 @@ func TestWhatCannotBeKeptIsNotAccepted(t *testing.T) {
 			"with a body": func(w http.ResponseWriter) {
 				w.Header().Set("X-Upstream", "1")
 				w.WriteHeader(http.StatusOK)
-				_, _ = w.Write([]byte("accepted"))
+				_, _ = w.Write([]byte("canary"))
 			},
 			"with a flush":    func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() },
 			"with nothing":    func(http.ResponseWriter) {},
@@ -44,7 +44,7 @@ func TestWhatCannotBeKeptIsNotAccepted(t *testing.T) {
 				v := &visit{judge: judge{g: &Gate{logger: zap.NewNop()}, r: httptest.NewRequest("POST", "/", nil)}}
 				v.outgoing = []ingest{{lane: &forwardLane{partner: p}}}
 				err := v.accepted(w, func(w http.ResponseWriter) error { upstream(w); return nil })
-				if err != nil || w.Code != http.StatusServiceUnavailable || w.hijacked || strings.Contains(w.Body.String(), "accepted") {
+				if err != nil || w.Code != http.StatusServiceUnavailable || w.hijacked || strings.Contains(w.Body.String(), "canary") {
 					t.Errorf("%v, %d, hijacked: %v, %s", err, w.Code, w.hijacked, w.Body)
 				}
 				if h := w.Header(); h.Get("X-Upstream") != "" || h.Get("Access-Control-Allow-Origin") != "*" {
