@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -101,7 +102,7 @@ func showOutbox(c *apiCall, _ []string) *Problem {
 
 // showDead: GET /outbox/{recipient}/dead
 func showDead(c *apiCall, params []string) *Problem {
-	const most = 999 // a queue lists one more, which tells whether there is a next page
+	const most = 1000
 	if problem := c.parameters("after", "limit"); problem != nil {
 		return problem
 	}
@@ -113,7 +114,7 @@ func showDead(c *apiCall, params []string) *Problem {
 	if problem != nil {
 		return problem
 	}
-	letters, err := o.Queue.Dead(c.Context(), params[0], c.URL.Query().Get("after"), int(limit)+1)
+	letters, more, err := deadLetters(c.Context(), o.Queue, params[0], c.URL.Query().Get("after"), int(limit))
 	if errors.Is(err, outbox.ErrLetterID) {
 		return malformed("`after` is the id of a dead letter, such as `next` of the page before.", nil)
 	}
@@ -124,14 +125,38 @@ func showDead(c *apiCall, params []string) *Problem {
 		Letters []letterView `json:"letters"`
 		Next    *string      `json:"next"` // the `after` of the next page
 	}{Letters: []letterView{}}
-	if len(letters) > int(limit) {
-		letters = letters[:limit]
-		view.Next = &letters[limit-1].ID
+	if more {
+		view.Next = &letters[len(letters)-1].ID
 	}
 	for _, l := range letters {
 		view.Letters = append(view.Letters, newLetterView(l))
 	}
 	return c.send(http.StatusOK, view)
+}
+
+// maxPage is about how many bytes of records one page holds: letters may be long.
+const maxPage = 8 << 20
+
+// deadLetters returns a page of up to limit letters, at least one if there is one,
+// and whether there are more.
+func deadLetters(ctx context.Context, q outbox.Queue, recipient, after string, limit int) (page []outbox.DeadLetter, more bool, err error) {
+	const atOnce = 8
+	for size := 0; ; {
+		some, err := q.Dead(ctx, recipient, after, atOnce)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, l := range some {
+			if len(page) == limit || len(page) > 0 && size+len(l.Body) > maxPage {
+				return page, true, nil
+			}
+			size += len(l.Body)
+			page, after = append(page, l), l.ID
+		}
+		if len(some) < atOnce {
+			return page, false, nil
+		}
+	}
 }
 
 func newLetterView(l outbox.DeadLetter) letterView {
@@ -151,6 +176,9 @@ func showSample(c *apiCall, params []string) *Problem {
 		return problem
 	}
 	p, key := c.app.partners[params[0]], c.app.derivedKey("sample subject")
+	if key == nil {
+		return unavailable(c.w.Header())
+	}
 	if p.sample.most == 0 {
 		return &Problem{
 			Status: http.StatusNotFound, Kind: "not-found", Title: "There is no such resource",

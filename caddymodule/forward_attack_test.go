@@ -91,7 +91,7 @@ func startForwardAttack(t *testing.T, store, crowd, more string, partners ...str
 	forwards := "mode enforce\n"
 	for _, name := range partners {
 		a.partners[name] = startPartner(t)
-		forwards += "forward " + name + " " + a.partners[name].URL + "/events {\nbatch 100 20ms\n" + more + "\n}\n"
+		forwards += "forward " + name + " " + a.partners[name].URL + "/events {\nbatch 100 20ms\nrecord_ids off\n" + more + "\n}\n"
 	}
 	caddyfile := strings.NewReplacer(
 		"policy liaoxiaobang", "policy "+policyOfTwo(t, crowd)+"\n\t\tsecret "+forwardAttackSecret,

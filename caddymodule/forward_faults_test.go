@@ -161,7 +161,7 @@ func TestForwardAcrossReloadsAndDeadLetters(t *testing.T) {
 	if len(page.Letters) != 2 || page.Letters[0].ID != dead.Letters[2].ID || page.Next == nil || *page.Next != dead.Letters[3].ID {
 		t.Errorf("a page: %+v", page)
 	}
-	for query, want := range map[string]int{"?after=canary": 400, "?limit=1000": 400, "?limit=999": 200} {
+	for query, want := range map[string]int{"?after=canary": 400, "?limit=1001": 400, "?limit=999": 200} {
 		if r := s.do("GET", "/consent/v1/outbox/adx/dead"+query, "", "Authorization", "Bearer "+fixtureToken); r.Status != want || strings.Contains(string(r.Body), "canary") {
 			t.Errorf("%s: %d %s", query, r.Status, r.Body)
 		}

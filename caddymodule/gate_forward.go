@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -170,12 +172,31 @@ func joined(all []ingest) (by []ingest) {
 	return by
 }
 
-// keep makes records durable in the outboxes of their partners.
-func keep(ctx context.Context, all []ingest) *Problem {
-	for _, in := range all {
+// keep makes records durable in the outboxes of their partners, all at once.
+func (g *Gate) keep(ctx context.Context, all []ingest) *Problem {
+	if len(all) == 0 {
+		return nil
+	}
+	var failed atomic.Bool
+	add := func(in ingest) {
+		defer func() {
+			if p := recover(); p != nil {
+				g.caught(p) // it may be a goroutine of its own
+				failed.Store(true)
+			}
+		}()
 		if err := in.lane.partner.add(ctx, in.records); err != nil {
-			return outboxUnavailable()
+			failed.Store(true)
 		}
+	}
+	var others sync.WaitGroup
+	for _, in := range all[1:] {
+		others.Go(func() { add(in) })
+	}
+	add(all[0])
+	others.Wait()
+	if failed.Load() {
+		return outboxUnavailable()
 	}
 	return nil
 }
@@ -196,17 +217,11 @@ func (v *visit) accept(w http.ResponseWriter) *accepting {
 	a := &accepting{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		kept:                  make(chan struct{}), before: w.Header().Clone(),
-		problem: storeUnavailable(), // until it is known to be none
 	}
 	ctx, all := v.r.Context(), v.outgoing
 	go func() {
 		defer close(a.kept)
-		defer func() {
-			if p := recover(); p != nil {
-				v.g.caught(p)
-			}
-		}()
-		a.problem = keep(ctx, all)
+		a.problem = v.g.keep(ctx, all)
 	}()
 	return a
 }

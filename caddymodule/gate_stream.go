@@ -249,7 +249,7 @@ func (s *lineStream) process(w *window) *Problem {
 
 // keep makes the records of a window durable before a byte of it goes on.
 func (s *lineStream) keep(outgoing []ingest) *Problem {
-	return keep(s.r.Context(), joined(outgoing))
+	return s.g.keep(s.r.Context(), joined(outgoing))
 }
 
 func (s *lineStream) write(b []byte) error {
