@@ -23,7 +23,8 @@ lint: bin/golangci-lint ## gofmt, go vet and golangci-lint
 bench: redis ## the ratios that the documentation quotes
 	$(GO) test ./internal/payload -run '^$$' -bench 'Ratio|Hostile' -benchtime 10x
 	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench 'Gateway|Detection' -benchtime 100x
-	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench Forward -benchtime 5x -timeout 20m
+	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench 'ForwardThroughput|ForwardLatency' -benchtime 5x -timeout 20m
+	$(GO) test -tags $(TAGS) ./caddymodule -run '^$$' -bench ForwardMemory -benchtime 1x
 
 fuzz: ## every fuzz target for FUZZ (10s)
 	@for pkg in $$($(GO) list ./...); do \
