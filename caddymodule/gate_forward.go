@@ -42,6 +42,11 @@ type ingest struct {
 	records []outbox.Record
 }
 
+// maxGrowth bounds what one body may come to in an outbox, in bodies of max_body, or
+// of its default where that is more: beside each record rests what it was released
+// under, and records may be as short as `{}`.
+const maxGrowth = 4
+
 // ingests returns what each partner is to get of a message, each record in the
 // release of its own subject, as it came in. before is how many records of the
 // request came before those of this message.
@@ -52,7 +57,7 @@ func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Pr
 	all := make([]ingest, 0, len(j.ln.forwards))
 	for i := range j.ln.forwards {
 		f := &j.ln.forwards[i]
-		in := ingest{lane: f}
+		in, room := ingest{lane: f}, maxGrowth*max(j.g.MaxBody, defaultMaxBody)
 		if scan.Len() == 0 {
 			j.g.app.metrics.countOutbox(f.rules.Recipient().ID, "no_record", 1) // nothing stands where records should
 		}
@@ -65,6 +70,9 @@ func (j judge) ingests(scan *payload.Scan, ru ruling, before int) ([]ingest, *Pr
 			if r, ok := j.ingest(f, scan, n, ru.people[who], &ru.verdicts[who], &places, who); ok {
 				r.Key = j.recordKey(f.rules.Recipient().ID, r.Subject, before+n)
 				in.records = append(in.records, r)
+				if room -= int64(r.Size()); room < 0 {
+					return nil, tooLarge(j.g.MaxBody)
+				}
 			}
 		}
 		if len(in.records) == 0 {

@@ -41,23 +41,41 @@ func (s *Scan) ApplyRecord(dst []byte, number int, p Part) (out []byte, rep Repo
 	return append(w.out, w.src[w.at:]...), rep, true
 }
 
+// located is where a record stands.
+type located struct {
+	in *Scan
+	at int // its index there
+}
+
 // record finds a record by its number, and the scan of the text that it stands
 // in.
 func (s *Scan) record(number int) (*Scan, *Record) {
 	if number < len(s.Records) && s.Records[number].number == number {
 		return s, &s.Records[number] // as most are
 	}
+	if number >= s.count {
+		return nil, nil
+	}
+	// Looking through all texts once for each record would take far too long.
+	if len(s.where) != s.count {
+		s.where = make([]located, s.count)
+		s.locate()
+	}
+	w := s.where[number]
+	if w.in == nil {
+		return nil, nil
+	}
+	return w.in, &w.in.Records[w.at]
+}
+
+// locate notes where the records of this text stand, and of those in it.
+func (s *Scan) locate() {
 	for i := range s.Records {
-		if s.Records[i].number == number {
-			return s, &s.Records[i]
-		}
+		s.where[s.Records[i].number] = located{s, i}
 	}
 	for i := range s.insides {
 		if c := s.insides[i].scan; c != nil {
-			if in, r := c.record(number); r != nil {
-				return in, r
-			}
+			c.locate()
 		}
 	}
-	return nil, nil
 }

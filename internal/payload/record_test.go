@@ -104,3 +104,32 @@ func TestApplyRecordInsideWhatIsGoverned(t *testing.T) {
 		s.Free()
 	}
 }
+
+// Finding the records takes no longer the more texts there are: fifty thousand
+// records behind a hundred thousand texts would else take minutes.
+func TestApplyRecordFindsRecordsBehindManyTexts(t *testing.T) {
+	m := insideMatcher(t, func(s *Spec) { s.Records = "batch" })
+	const texts, records = 100_000, 50_000
+	src := `{"x":[` + strings.Repeat(`"{\"n\":1}",`, texts) + `1],"batch":"[{\"n\":0}]","batch":` + quoted(`[`+strings.Repeat(`{"n":1},`, records)+`{"imei":1}]`) + `}`
+	s, err := m.Scan([]byte(src), DefaultLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Free()
+	if s.Len() != records+2 {
+		t.Fatalf("%d records", s.Len())
+	}
+	p := Part{m.NewVector(testActions, Judgement{Keep: -1}), &Params{}}
+	for i := range s.Len() {
+		want := `{"n":1}`
+		switch i {
+		case 0:
+			want = `{"n":0}`
+		case records + 1:
+			want = `{}`
+		}
+		if out, _, ok := s.ApplyRecord(nil, i, p); !ok || string(out) != want {
+			t.Fatalf("record %d: %q %v", i, out, ok)
+		}
+	}
+}

@@ -84,7 +84,8 @@ type work struct {
 	plain   [plainSize]plain
 	levels  [maxInside + 2]*[MaxDepth]frame
 
-	job job // of Apply
+	job   job       // of Apply
+	where []located // of the records, once one was looked for; see record
 
 	// Scratch.
 	text, text2        []byte // for unescaping
@@ -199,6 +200,7 @@ func (s *Scan) Free() {
 		s.arena = nil
 	}
 	clear(s.IDs)
+	s.where = nil
 	clear(s.plain[:])
 	s.IDs, s.arena, s.syn = s.IDs[:0], s.arena[:0], synJSON
 	s.m.scans.Put(s)
