@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -139,6 +140,9 @@ func (f *Forward) check() error {
 	if f.Recipient == "" {
 		return errors.New("consent_gate: forward names a recipient and where its records go: write `forward adx https://partner.example/events`")
 	}
+	if len(f.RecordIDs) > 1 && slices.Contains(f.RecordIDs, recordIDsOff) {
+		wrong("record_ids is off, or paths, not both")
+	}
 	if len(f.URLs) == 0 {
 		wrong("where do its records go? Write `forward %s https://partner.example/events`", f.Recipient)
 	}
@@ -184,7 +188,7 @@ func (f *Forward) bound() outbox.Bound {
 func (f *Forward) dropsOldest() bool { return f.Full == dropOldest }
 
 // partner resolves the placeholders. Its result holds secrets.
-func (f *Forward) partner() deliver.Partner {
+func (f *Forward) partner() (deliver.Partner, error) {
 	repl := caddy.NewReplacer()
 	p := deliver.Partner{
 		Name: f.Recipient, Format: formats[f.Format], Keyed: f.Keyed, Gzip: f.Gzip, Header: http.Header{},
@@ -195,7 +199,12 @@ func (f *Forward) partner() deliver.Partner {
 	}
 	for name, values := range f.Header {
 		for _, v := range values {
-			p.Header.Add(name, repl.ReplaceAll(v, ""))
+			// A credential that is not there would be found out by the partner alone.
+			value, err := repl.ReplaceOrErr(v, true, true)
+			if err != nil {
+				return p, fmt.Errorf("the header %s: %w", name, err)
+			}
+			p.Header.Add(name, value)
 		}
 	}
 	if b := f.Batch; b != nil {
@@ -207,7 +216,7 @@ func (f *Forward) partner() deliver.Partner {
 	if r := f.Retry; r != nil {
 		p.Backoff = deliver.Backoff{Min: time.Duration(r.Min), Max: time.Duration(r.Max)}
 	}
-	return p
+	return p, nil
 }
 
 // alike reports whether two routes say the same of one recipient.

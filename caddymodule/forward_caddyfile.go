@@ -146,7 +146,7 @@ func (f *Forward) unmarshalOption(d *caddyfile.Dispenser, name string, args []st
 			f.Full = args[1]
 		}
 	default:
-		return d.Errf("unrecognized subdirective %q", name)
+		return d.Errf("unrecognized subdirective %q of forward; it knows purposes, batch, format, keyed, record_ids, gzip, header, timeout, rate, retry, breaker, sample and bound", name)
 	}
 	return nil
 }

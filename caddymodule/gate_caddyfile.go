@@ -129,7 +129,7 @@ func (g *Gate) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error 
 		g.MaxBody = int64(n)
 		return nil
 	}
-	return d.Errf("unrecognized subdirective %q", name)
+	return d.Errf("unrecognized subdirective %q of consent_gate; it knows subject, device, purposes, exempt, records, mode, max_body, on_unreadable, on_store_error, media, session, path, live, forward and response", name)
 }
 
 // unmarshal reads what stands after `response`.
@@ -162,7 +162,7 @@ func (p *Response) unmarshal(d *caddyfile.Dispenser) error {
 				return d.Errf("%s takes one argument", name)
 			}
 		default:
-			return d.Errf("unrecognized subdirective %q", name)
+			return d.Errf("unrecognized subdirective %q of response; it knows subject, device, purposes and records", name)
 		}
 	}
 	return nil

@@ -58,7 +58,11 @@ func (a *App) partner(f *Forward) (*partner, error) {
 		unkept: linkLog{says: "records for " + f.Recipient + " cannot be kept in the outbox: requests that bring some are answered 503"},
 	}
 	// What is wrong with it shows now, not at the first record.
-	if _, err := deliver.New(nil, f.partner(), p.recheck, deliver.Options{}); err != nil {
+	settings, err := f.partner()
+	if err == nil {
+		_, err = deliver.New(nil, settings, p.recheck, deliver.Options{})
+	}
+	if err != nil {
 		return nil, fmt.Errorf("forward %s: %w", f.Recipient, err)
 	}
 	if a.partners == nil {
@@ -147,7 +151,11 @@ func (a *App) startPartners(e *engine) error {
 		a.deliveries.Wait()
 	}
 	for _, p := range a.partners {
-		settings := p.of.partner()
+		settings, err := p.of.partner()
+		if err != nil {
+			a.stopPartners()
+			return fmt.Errorf("forward %s: %w", p.of.Recipient, err)
+		}
 		transport := p.transport()
 		settings.Transport = transport
 		observer := partnerObserver{a.metrics, p.of.Recipient}

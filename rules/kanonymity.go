@@ -131,6 +131,8 @@ func (c *checker) levels(r *recipient, g generalisation) {
 			c.j.add(level.at, "a level is a transform that says less, such as {geo: {decimals: 0}}")
 		case level.name == "pseudonym" || identifying(level.name):
 			c.j.add(level.at, "%s says no less of whom it is: write a transform that several subjects share, such as {geo: {decimals: 0}}", level.name)
+		case c.placedLevel(r, g, i):
+			c.j.add(level.at, "a level is made of what was released, and the address that GeoIP tells the place of is gone by then: write one that needs no GeoIP, such as {geo: {decimals: 0}}")
 		default:
 			before := g.levels[:i]
 			for k := range r.release {
@@ -146,6 +148,18 @@ func (c *checker) levels(r *recipient, g generalisation) {
 			}
 		}
 	}
+}
+
+// placedLevel reports whether the i-th level of a category needs to know where the
+// record is from.
+func (c *checker) placedLevel(r *recipient, g generalisation, i int) bool {
+	for _, part := range c.p.byName[r.id.s].KAnonymity.Parts {
+		if c.p.CategoryName(part.Category) == g.category.s && i < len(part.Levels) {
+			_, placed := part.Levels[i].T.(payload.Placed)
+			return placed
+		}
+	}
+	return false
 }
 
 // coarser reports whether a transform may say less than an earlier one. Of two

@@ -143,6 +143,7 @@ func TestProblemsOfCombinations(t *testing.T) {
 		{"drop", ip, "ip: [§drop]", `drop is the last level anyway: take it away`},
 		{"pass", ip, "ip: [§pass]", `a level is a transform that says less, such as {geo: {decimals: 0}}`},
 		{"a digest", ip, "ip: [§{digest: md5}]", `digest says no less of whom it is: write a transform that several subjects share, such as {geo: {decimals: 0}}`},
+		{"a level that GeoIP would have to tell", loc, "loc: [§{geo: city}]", `a level is made of what was released, and the address that GeoIP tells the place of is gone by then: write one that needs no GeoIP, such as {geo: {decimals: 0}}`},
 		{"no transform", ip, "ip: [§{city: 1}]", `no transform is called "city"; there are age, constant, digest, geo, ip, mask, pseudonym, range, time, ua, url`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
