@@ -230,7 +230,7 @@ func strictly(record string) error {
 // in each state of consent, and looks for what they carry at the partners' ends.
 // The variables of TestAttacks hold for it, too.
 func TestForwardedAttacks(t *testing.T) {
-	n, seed, first := attackSample(t, attackCases/5)
+	n, seed, first := attackSample(t, max(attackCases/5, 2000)) // fewer would show too little of what may arrive
 	a := startForwardAttack(t, "store embedded @DATA@/consent", "", "", "adx", "dsp", "backend")
 	all := map[string]int{} // what was seen, by place
 	for _, state := range []struct {

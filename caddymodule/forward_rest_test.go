@@ -44,7 +44,7 @@ func TestWhatRestsForPartners(t *testing.T) {
 					t.Fatalf("%d", n)
 				}
 			}
-			n, seed, first := attackSample(t, attackCases/10)
+			n, seed, first := attackSample(t, max(attackCases/10, 1000))
 			cases := append(a.sendCases(seed, first, n), people(attack.GrantedID, attack.DeniedID))
 			cases = append(cases, people("zqbid-user-0001", "198.51.100.77", "9f7a8a90-56a2-4fcb-b6a3-1c8f0e2d7b11"))
 			var view struct{ Partners []struct{ Records int64 } }
