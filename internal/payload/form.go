@@ -81,11 +81,14 @@ func (s *Scan) openForm(text []byte, at place) (*Scan, Opening) {
 }
 
 // holdsMore reports whether a piece of a query, which is too deep to be opened,
-// may be of a codec.
+// may be of a codec, or is a number that may name somebody.
 func (s *Scan) holdsMore(text []byte) bool {
-	op := s.m.spec.Inside.Opener
+	op, d := s.m.spec.Inside.Opener, s.m.looks.detector
 	for piece := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r == '=' || r == '&' || r == ';' }) {
 		if bytes.IndexByte(piece, '%') >= 0 || op != nil && len(piece) >= minInside && op.Possible(piece) {
+			return true
+		}
+		if d != nil && s.m.looks.class(d.Number(piece)) != 0 {
 			return true
 		}
 	}

@@ -131,7 +131,7 @@ func (m *Matcher) promising(syn syntax, raw []byte, governed bool) bool {
 		return true
 	}
 	marks, escapes, telling := holds(raw)
-	if marks || escapes && syn == synJSON && hidden(raw) {
+	if marks || escapes && (syn == synJSON && hidden(raw) || syn != synJSON && bytes.Contains(raw, []byte(`\u`))) {
 		return true
 	}
 	if o := m.spec.Inside.Opener; o != nil && len(raw) >= minCodec && o.Possible(raw) {
@@ -142,17 +142,18 @@ func (m *Matcher) promising(syn syntax, raw []byte, governed bool) bool {
 }
 
 // hidden reports whether the raw text of a JSON string has escapes that hide what
-// it says: any but those of a quote and a backslash.
+// it says: any but those of a quote and a backslash, unless that begins another.
 func hidden(raw []byte) bool {
 	for {
 		i := bytes.IndexByte(raw, '\\')
 		if i < 0 {
 			return false
 		}
-		if c := raw[i+1]; c != '"' && c != '\\' {
+		c := raw[i+1]
+		raw = raw[i+2:]
+		if c != '"' && c != '\\' || c == '\\' && len(raw) > 0 && raw[0] == 'u' {
 			return true
 		}
-		raw = raw[i+2:]
 	}
 }
 
@@ -283,10 +284,37 @@ func (s *Scan) look(text []byte, at place) (in inside, o Opening) {
 	if in, o = s.openText(text, at); o != Unopened || at.governed {
 		return in, o
 	}
+	if bytes.Contains(text, []byte(`\u`)) {
+		if o := s.lookUndone(text, at); o != Unopened {
+			return inside{}, o
+		}
+	}
 	if c := s.detect(text, at); c != nil {
 		return inside{scan: c}, Opened
 	}
 	return inside{}, Unopened
+}
+
+// lookUndone looks at a text of no codec with the escapes of JSON in it undone, as a
+// receiver may that takes it for a piece of JSON. It is sealed where without them it
+// would be something.
+func (s *Scan) lookUndone(text []byte, at place) Opening {
+	plain := undone(text)
+	if len(plain) == len(text) {
+		return Unopened
+	}
+	if !s.spend(len(text)) {
+		return Sealed
+	}
+	before := s.noted()
+	in, o := s.look(plain, at)
+	if in.scan != nil {
+		s.discard(in.scan, before)
+	}
+	if o == Sealed || in.scan != nil || in.photo != nil {
+		return Sealed
+	}
+	return Unopened
 }
 
 // around is what stands before and after a text.

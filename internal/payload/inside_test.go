@@ -438,3 +438,43 @@ func FuzzInside(f *testing.F) {
 		open(out, 0)
 	})
 }
+
+// What stands deeper than anything is opened, and has escapes or numbers in pieces
+// yet, may say what nobody here reads.
+func TestEscapesBeyondTheDepth(t *testing.T) {
+	m := insideMatcher(t, nil)
+	for _, text := range []string{`memo=1\u0026x=2`, `memo=1&12345678901&x=2`} {
+		for range maxInside {
+			text = quoted(text)
+		}
+		src := `{"a":` + quoted(text) + `,"b":1}`
+		s, err := m.Scan([]byte(src), DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Part{m.NewVector(testActions, Judgement{Keep: -1}), &Params{}}
+		if out, rep := s.Apply(nil, p, []Part{p}); rep.Sealed == 0 || strings.Contains(string(out), "memo") {
+			t.Errorf("%d sealed, %s", rep.Sealed, out)
+		}
+		s.Free()
+	}
+}
+
+// Escapes of JSON in a text that is none hide nothing from those who undo them.
+func TestEscapesInText(t *testing.T) {
+	m := insideMatcher(t, nil)
+	p := Part{m.NewVector(testActions, Judgement{Keep: -1}), &Params{}}
+	for in, want := range map[string]string{
+		`{"x":1,"a":"k \\u003cone1\\u003e"}`: `{"x":1}`,
+		`{"x":1,"a":"k \\u003cnone\\u003e"}`: `{"x":1,"a":"k \\u003cnone\\u003e"}`,
+	} {
+		s, err := m.Scan([]byte(in), DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, _ := s.Apply(nil, p, []Part{p}); string(out) != want {
+			t.Errorf("%s became %s", in, out)
+		}
+		s.Free()
+	}
+}

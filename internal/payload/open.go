@@ -43,8 +43,8 @@ func (s *Scan) openText(text []byte, at place) (in inside, o Opening) {
 	if !s.spend(len(text)) {
 		return in, Sealed
 	}
-	if isUTF7(text) || isMultipart(text) {
-		return in, Sealed
+	if isUTF7(text) || isMultipart(text) || at.depth > maxInside && bytes.IndexByte(text, '\\') >= 0 {
+		return in, Sealed // or an escape that nobody will undo any more
 	}
 	// A codec first: what it holds may show in it.
 	if in, o = s.openCodec(text, at); o != Unopened {
