@@ -370,16 +370,21 @@ func (a *App) SubjectKey(recipient string, epoch uint32, salt []byte) []byte {
 }
 
 // derivedKey returns 32 bytes for one use, derived from the root secret
-// (HKDF-SHA-256, RFC 5869); nil unless Ready.
+// (HKDF-SHA-256, RFC 5869); nil unless Ready. Uses are named by this program and the
+// configuration, so that each is derived once. The bytes are not to be changed.
 func (a *App) derivedKey(use string) []byte {
 	e := a.engine.Load()
 	if e == nil {
 		return nil
 	}
+	if key, ok := e.derived.Load(use); ok {
+		return key.([]byte)
+	}
 	key, err := hkdf.Key(sha256.New, e.secret, nil, "consentgate "+use+" v1", sha256.Size)
 	if err != nil {
 		return nil // only a FIPS-only build fails, on a root that is too short for it
 	}
+	e.derived.Store(use, key)
 	return key
 }
 

@@ -34,6 +34,7 @@ const pollEvery = 2 * time.Second
 // it, the policy in force, and the goroutines that keep them true.
 type engine struct {
 	secret     []byte
+	derived    sync.Map // of it, by use: what derivedKey has returned
 	identifier *consent.Identifier
 	service    *consent.Service
 	cache      *consent.Cache[Verdict]

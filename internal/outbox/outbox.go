@@ -14,6 +14,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"time"
 )
@@ -147,6 +148,20 @@ type Lease interface {
 	// Release gives the partition to the next consumer at once. It waits for a
 	// Done that is under way. Releasing again does nothing.
 	Release()
+}
+
+// CheckDone reports what no engine may take out: a batch that was never taken, or
+// verdicts on records that it does not have.
+func CheckDone(batch int, dead map[int]Verdict) error {
+	if batch == 0 {
+		return errors.New("no batch is under way: Done comes after Batch")
+	}
+	for i := range dead {
+		if i < 0 || i >= batch {
+			return fmt.Errorf("the batch has no record %d", i)
+		}
+	}
+	return nil
 }
 
 // Verdict is why a record is a dead letter.

@@ -3,7 +3,6 @@ package boltqueue
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -242,13 +241,8 @@ func (l *lease) Done(ctx context.Context, dead map[int]outbox.Verdict) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if l.batch == nil {
-		return errors.New("the embedded outbox: Done without a Batch")
-	}
-	for i := range dead {
-		if i < 0 || i >= len(l.batch) {
-			return fmt.Errorf("the embedded outbox: the batch has no record %d", i)
-		}
+	if err := outbox.CheckDone(len(l.batch), dead); err != nil {
+		return fmt.Errorf("the embedded outbox: %w", err)
 	}
 	err := l.q.file.Commit(func(tx *bolt.Tx) (refused, failed error) {
 		r, err := getRow(tx, l.key)

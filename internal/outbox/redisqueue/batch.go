@@ -270,13 +270,8 @@ func (l *lease) Done(ctx context.Context, dead map[int]outbox.Verdict) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if l.batch == nil {
-		return errors.New("redis outbox: Done without a Batch")
-	}
-	for i := range dead {
-		if i < 0 || i >= len(l.batch) {
-			return fmt.Errorf("redis outbox: the batch has no record %d", i)
-		}
+	if err := outbox.CheckDone(len(l.batch), dead); err != nil {
+		return fmt.Errorf("redis outbox: %w", err)
 	}
 	args := make([]any, 0, 1+3*len(l.batch))
 	args = append(args, max(1, l.q.opts.DeadLetters/outbox.Partitions))
